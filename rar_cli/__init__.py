@@ -1,0 +1,31 @@
+"""rar: restore, assess, repeat. Four functions: `load`, `restore`, `assess`, `rounds`.
+
+import rar_cli as rar
+engine = rar.load()                      # shipped weights, verified
+outcome, = rar.restore(engine, image)    # image (1, 3, h, w) float32 in [0, 1]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rar_cli.version import __version__
+
+if TYPE_CHECKING:
+    from rar_cli.engine import assess, load, restore
+    from rar_cli.loop import rounds
+
+__all__ = ["__version__", "assess", "load", "restore", "rounds"]
+
+
+def __getattr__(name: str) -> object:
+    """Import torch only once something needs it."""
+    if name in {"assess", "load", "restore"}:
+        from rar_cli import engine
+
+        return getattr(engine, name)
+    if name == "rounds":
+        from rar_cli.loop import rounds
+
+        return rounds
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

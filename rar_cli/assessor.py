@@ -1,0 +1,155 @@
+"""Assessor: what is wrong with a latent, and how good it is (LQA in arXiv 2603.26385).
+
+Image adapter (latent -> tokens of the IQA core), IQA core (a `transformers` model fed through
+`inputs_embeds`, one forward pass, nothing generated), heads (score, severities) and text adapter
+(IQA outputs -> condition tokens for the restorer). No text exists anywhere in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from transformers.models.llama import LlamaConfig, LlamaModel
+
+from rar_cli.tiling import by_tiles
+from rar_cli.types import DEGRADATIONS, Assessment
+
+
+@dataclass(frozen=True)
+class AssessorParams:
+    """channels: of the latent; grid: image tokens per side; width, layers, heads: of the IQA core;
+    condition_width, free_tokens: shape of the condition beyond one token per degradation."""
+
+    channels: int = 48
+    stem: tuple[int, ...] = (64, 96, 160)
+    grid: int = 8
+    width: int = 160
+    layers: int = 3
+    heads: int = 5
+    condition_width: int = 128
+    free_tokens: int = 8
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+
+    @property
+    def condition_tokens(self) -> int:
+        """Tokens of the condition: one per degradation and the free ones."""
+        return len(DEGRADATIONS) + self.free_tokens
+
+
+class ImageAdapter(nn.Module):
+    """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d): channel statistics, then one per grid cell.
+
+    Cells hold plain means of local features, so a large picture may be fed piece by piece.
+    """
+
+    def __init__(self, params: AssessorParams) -> None:
+        super().__init__()
+        self.grid = params.grid
+        first, *rest = params.stem
+        layers: list[nn.Module] = [nn.Conv2d(params.channels, first, 3, padding=1), nn.SiLU()]
+        for before, after in zip(params.stem, rest, strict=False):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU()]
+        self.stem = nn.Sequential(*layers)
+        self.shrink = int(2 ** len(rest))
+        self.cells = nn.Linear(params.stem[-1], params.width)
+        self.position = nn.Parameter(0.02 * torch.randn(params.grid**2, params.width))
+        self.statistics = nn.Linear(2 * params.channels, params.width)
+
+    def forward(self, latent: Tensor, tile: int | None = None) -> Tensor:
+        """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d); the stem runs in tiles of `tile` cells."""
+        features = self.stem(latent) if tile is None else by_tiles(self.stem, latent, tile, 16, (1, self.shrink))
+        cells = F.adaptive_avg_pool2d(features, self.grid)
+        cells = self.cells(rearrange(cells, "b c y x -> b (y x) c")) + self.position
+        spread = latent.var(dim=(2, 3), correction=0).add(1e-6).sqrt()
+        moments = torch.cat([latent.mean(dim=(2, 3)), spread], dim=1)
+        return torch.cat([self.statistics(moments).unsqueeze(1), cells], dim=1)
+
+
+class TextAdapter(nn.Module):
+    """IQA outputs -> condition (b, 9 + free, d): one token per degradation, then free tokens.
+
+    A degradation's token knows the severity found and the severity to remove; the two differ
+    when the user asks to keep something (steering) or, in training, when truth is forced.
+    """
+
+    def __init__(self, params: AssessorParams) -> None:
+        super().__init__()
+        width, d = params.width, params.condition_width
+        self.found = nn.Linear(width, d)
+        self.asked = nn.Sequential(nn.Linear(2, d), nn.SiLU(), nn.Linear(d, d))
+        self.name = nn.Parameter(0.02 * torch.randn(len(DEGRADATIONS), d))
+        self.queries = nn.Parameter(0.02 * torch.randn(params.free_tokens, d))
+        self.key = nn.Linear(width, d)
+        self.value = nn.Linear(width, d)
+        self.mix = nn.Sequential(nn.Linear(d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d))
+
+    def forward(self, hidden: Tensor, queries: Tensor, present: Tensor, remove: Tensor) -> Tensor:
+        """hidden (b, m, w), degradation queries (b, 9, w), severities (b, 9) twice -> (b, n, d)."""
+        asked = self.asked(torch.stack([present, remove], dim=-1))
+        named = self.found(queries) * 0.1 + asked + self.name
+        free = self.queries.expand(hidden.shape[0], -1, -1)
+        free = free + F.scaled_dot_product_attention(free, self.key(hidden), self.value(hidden))
+        return torch.cat([named, free + self.mix(free)], dim=1)
+
+
+class Assessor(nn.Module):
+    """latent -> Assessment; one forward pass, gradients flow from every output to the latent."""
+
+    def __init__(self, params: AssessorParams) -> None:
+        super().__init__()
+        self.params = params
+        self.image_adapter = ImageAdapter(params)
+        self.core = LlamaModel(
+            LlamaConfig(
+                vocab_size=1,
+                hidden_size=params.width,
+                intermediate_size=2 * params.width,
+                num_hidden_layers=params.layers,
+                num_attention_heads=params.heads,
+                max_position_embeddings=2 + params.grid**2 + len(DEGRADATIONS),
+                pad_token_id=None,
+                bos_token_id=None,
+                eos_token_id=None,
+            )
+        )
+        self.core.embed_tokens = nn.Identity()  # type: ignore[assignment]  # fed through inputs_embeds only
+        self.queries = nn.Parameter(0.02 * torch.randn(1 + len(DEGRADATIONS), params.width))
+        self.score_head = nn.Linear(params.width, 1)
+        self.severity_head = nn.Parameter(0.02 * torch.randn(len(DEGRADATIONS), params.width))
+        self.severity_bias = nn.Parameter(torch.full((len(DEGRADATIONS),), -1.5))
+        self.text_adapter = TextAdapter(params)
+
+    def forward(
+        self,
+        latent: Tensor,
+        *,
+        remove_mask: Tensor | None = None,
+        severities: Tensor | None = None,
+        tile: int | None = None,
+    ) -> Assessment:
+        """Assess latent (b, c, h, w).
+
+        remove_mask: (b, 9) or (9,), 1 where a degradation is to be removed, 0 where it stays.
+        severities: (b, 9) in [0, 1] to condition on instead of those found (teacher forcing), NaN
+        where those found are to be used; the returned severities are always those found.
+        tile: cells per side from which the stem of the image adapter runs in exact tiles.
+        """
+        tokens = self.image_adapter(latent, tile)
+        queries = self.queries.expand(tokens.shape[0], -1, -1)
+        output = self.core(inputs_embeds=torch.cat([tokens, queries], dim=1), use_cache=False)
+        hidden = output.last_hidden_state  # (b, 1 + grid**2 + 10, d)
+        asked = hidden[:, -queries.shape[1] :]
+        score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float())
+        logits = (asked[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias
+        found = torch.sigmoid(logits)
+        present = found if severities is None else torch.where(severities.isnan(), found, severities)
+        remove = present if remove_mask is None else present * remove_mask
+        condition = self.text_adapter(hidden, asked[:, 1:], present, remove)
+        return Assessment(score=score, severities=found, condition=condition)

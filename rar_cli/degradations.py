@@ -1,0 +1,390 @@
+"""The nine degradations as seeded pure functions, and recipes that stack them.
+
+Covered: many models per degradation (see each function), severity in [0, 1] mapped to real
+parameter ranges, stacking in the order of the world (scene -> optics -> sensor -> compression),
+intermediate pictures, and partial targets (`Recipe.keeping`) under the same seeds.
+Not covered: spatially varying blur, rolling shutter, lens flare, rain drops on the glass.
+
+Images here are numpy arrays (h, w, 3), float32, sRGB-encoded, in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rar_cli.types import DEGRADATIONS, Degradation
+
+Image = NDArray[np.float32]
+Model = Callable[[Image, float, Generator], Image]
+
+STAGES: tuple[tuple[Degradation, ...], ...] = (
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN, Degradation.SNOW),
+    (Degradation.BLUR, Degradation.MOTION_BLUR, Degradation.LOW_RESOLUTION),
+    (Degradation.NOISE,),
+    (Degradation.JPEG,),
+)
+"""Scene, optics, sensor, compression: the order in which degradations occur in the world."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One degradation of a recipe, reproducible from its own seed."""
+
+    degradation: Degradation
+    severity: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was done to a picture, in order."""
+
+    steps: tuple[Step, ...] = ()
+
+    def apply(self, image: Image) -> list[Image]:
+        """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it."""
+        images = [image]
+        for step in self.steps:
+            images.append(degrade(images[-1], step.degradation, step.severity, step.seed))
+        return images
+
+    def keeping(self, names: Collection[Degradation]) -> Recipe:
+        """The recipe reduced to what is to stay; every kept step keeps its seed."""
+        return Recipe(tuple(step for step in self.steps if step.degradation in names))
+
+    def severities(self) -> NDArray[np.float32]:
+        """Severity vector (9,) in the order of `DEGRADATIONS`; 0 where absent."""
+        vector = np.zeros(len(DEGRADATIONS), np.float32)
+        for step in self.steps:
+            vector[DEGRADATIONS.index(step.degradation)] = step.severity
+        return vector
+
+
+def degrade(image: Image, degradation: Degradation, severity: float, seed: int) -> Image:
+    """Degrade (h, w, 3) in [0, 1] with `severity` in [0, 1]; the same seed gives the same picture."""
+    if not 0.0 <= severity <= 1.0:
+        raise ValueError(f"severity must lie in [0, 1], got {severity}")
+    degraded = MODELS[degradation](image, severity, np.random.default_rng(seed))
+    return np.clip(degraded, 0.0, 1.0).astype(np.float32)
+
+
+def stack(degradations: Collection[Degradation], severity: float, rng: Generator) -> Recipe:
+    """A recipe of the named degradations at one severity, in the order of the world."""
+    order = [d for stage in STAGES for d in stage if d in degradations]
+    return Recipe(tuple(Step(d, severity, _seed(rng)) for d in order))
+
+
+def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0.30, 0.15, 0.05)) -> Recipe:
+    """A recipe of random depth (odds for 0, 1, 2, ... degradations), order and severities.
+
+    Within a stage the order is random; one recipe in ten swaps two neighbours across stages,
+    as re-sharing and scanning do. Severities are spread evenly over [0.1, 1] and the deeper
+    the stack the milder its parts.
+    """
+    depth = int(rng.choice(len(depth_odds), p=depth_odds))
+    chosen = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), depth, replace=False)}
+    if {Degradation.BLUR, Degradation.MOTION_BLUR} <= chosen and rng.random() < 0.7:
+        chosen.discard(Degradation.BLUR)
+    order = [d for stage in STAGES for d in rng.permutation(list(stage)) if d in chosen]
+    if len(order) > 1 and rng.random() < 0.1:
+        i = int(rng.integers(len(order) - 1))
+        order[i], order[i + 1] = order[i + 1], order[i]
+    mildest = 1.0 - 0.1 * max(depth - 1, 0)
+    return Recipe(tuple(Step(Degradation(d), float(rng.uniform(0.1, mildest)), _seed(rng)) for d in order))
+
+
+def quantise(image: Image) -> Image:
+    """[0, 1] -> [0, 1] rounded to 8 bits, as every file does."""
+    return (np.rint(image * 255.0) / 255.0).astype(np.float32)
+
+
+# --- sensor -------------------------------------------------------------------------------------
+
+
+def noise(image: Image, severity: float, rng: Generator) -> Image:
+    """Gaussian, Poisson-Gaussian, chroma-correlated or film-grain noise; sigma 2 to 70 of 255."""
+    sigma = (2.0 + 68.0 * severity**1.2) / 255.0
+    kind = rng.choice(4, p=(0.5, 0.2, 0.15, 0.15))
+    white = rng.standard_normal(image.shape, np.float32)
+    if kind == 0:
+        return image + sigma * white
+    if kind == 1:  # shot noise grows with the square root of the signal; a part is read noise
+        share = rng.uniform(0.1, 0.6)
+        spread = np.sqrt(share + (1.0 - share) * image / 0.45)
+        return image + sigma * spread.astype(np.float32) * white
+    if kind == 2:  # demosaicked sensors: coarser and stronger in chroma than in luma
+        grain = _correlated(rng, image.shape, rng.uniform(0.4, 1.2))
+        weights = np.asarray((rng.uniform(0.3, 0.8), 1.0, rng.uniform(0.7, 1.0)), np.float32)
+        mixing = np.asarray(((1, 0, 1.4), (1, -0.34, -0.71), (1, 1.77, 0)), np.float32)
+        chroma = (grain * weights) @ mixing.T
+        return image + sigma * chroma / np.float32(chroma.std() + 1e-6)
+    luma = image.mean(axis=2, keepdims=True)
+    grain = _correlated(rng, (*image.shape[:2], 1), rng.uniform(0.3, 1.0))
+    strength = 0.4 + 2.4 * luma * (1.0 - luma)  # film grain is strongest in the middle tones
+    tinted = grain + rng.uniform(0.0, 0.3) * white
+    return image + sigma * strength.astype(np.float32) * tinted
+
+
+def jpeg(image: Image, severity: float, rng: Generator) -> Image:
+    """JPEG (4:2:0 or 4:4:4) or WebP, once or twice on shifted grids; quality 90 down to 5."""
+    quality = int(round(5 + 85 * (1.0 - severity) ** 2))
+    if rng.random() < 0.2:
+        first = int(rng.integers(quality, 96))
+        dy, dx = (int(v) for v in rng.integers(0, 8, 2))
+        image = np.roll(_recompress(np.roll(image, (dy, dx), (0, 1)), first, ".jpg", rng), (-dy, -dx), (0, 1))
+    extension = ".webp" if rng.random() < 0.15 else ".jpg"
+    return _recompress(image, quality, extension, rng)
+
+
+# --- optics -------------------------------------------------------------------------------------
+
+
+def blur(image: Image, severity: float, rng: Generator) -> Image:
+    """Gaussian (round or oblong), disc, or generalised Gaussian; sigma 0.4 to 4 px."""
+    sigma = 0.4 + 3.6 * severity
+    kind = rng.choice(4, p=(0.4, 0.2, 0.25, 0.15))
+    if kind == 0:
+        return _reflect_gaussian(image, sigma)
+    radius = int(np.ceil(2.5 * sigma)) + 1
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
+    if kind == 2:  # defocus: a disc with a soft rim
+        kernel = np.clip(1.6 * sigma + 0.5 - np.hypot(x, y), 0.0, 1.0)
+        return _filter(image, kernel)
+    angle = rng.uniform(0, np.pi)
+    squeeze = rng.uniform(0.4, 1.0)
+    u = (x * np.cos(angle) + y * np.sin(angle)) / sigma
+    v = (-x * np.sin(angle) + y * np.cos(angle)) / (sigma * squeeze)
+    power = 1.0 if kind == 1 else rng.uniform(0.5, 3.0)
+    return _filter(image, np.exp(-0.5 * (u * u + v * v) ** power))
+
+
+def motion_blur(image: Image, severity: float, rng: Generator) -> Image:
+    """Camera shake along a straight or curved path of 3 to 30 px."""
+    length = 3.0 + 27.0 * severity
+    bend = 0.0 if rng.random() < 0.5 else rng.normal(0.0, 1.2)
+    samples = max(int(length * 4), 8)
+    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(np.full(samples, bend / samples))
+    if bend:
+        heading += np.cumsum(rng.normal(0.0, 0.6 / np.sqrt(samples), samples))
+    step = length / samples
+    path = np.stack([np.cumsum(np.sin(heading)), np.cumsum(np.cos(heading))], 1) * step
+    path -= (path.max(0) + path.min(0)) / 2
+    radius = int(np.ceil(np.abs(path).max())) + 1
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    base = np.floor(path).astype(int)
+    part = path - base
+    for dy in (0, 1):
+        for dx in (0, 1):
+            weight = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
+            np.add.at(kernel, (base[:, 0] + dy + radius, base[:, 1] + dx + radius), weight)
+    return _filter(image, kernel)
+
+
+def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
+    """Down by 1.3 to 5 and up again, each with a filter of its own."""
+    factor = 1.3 + 3.7 * severity
+    height, width = image.shape[:2]
+    small = (max(round(width / factor), 1), max(round(height / factor), 1))
+    down = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4, cv2.INTER_NEAREST)
+    up = (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4, cv2.INTER_NEAREST)
+    shrink = down[rng.choice(5, p=(0.4, 0.3, 0.15, 0.1, 0.05))]
+    grow = up[rng.choice(4, p=(0.55, 0.25, 0.1, 0.1))]
+    if shrink in (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4) and rng.random() < 0.6:
+        image = _reflect_gaussian(image, 0.4 * factor)  # OpenCV's own filters do not widen when shrinking
+    reduced = cv2.resize(image, small, interpolation=shrink)
+    return np.asarray(cv2.resize(reduced, (width, height), interpolation=grow), np.float32)
+
+
+# --- scene --------------------------------------------------------------------------------------
+
+
+def low_light(image: Image, severity: float, rng: Generator) -> Image:
+    """Linear-light under-exposure, gamma darkening or contrast loss, with the sensor noise it brings."""
+    kind = rng.choice(3, p=(0.4, 0.35, 0.25))
+    if kind == 0:
+        dark = _to_srgb(_to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
+    elif kind == 1:
+        dark = (image * rng.uniform(1.0 - 0.5 * severity, 1.0)) ** (1.2 + 2.8 * severity)
+    else:
+        dark = image * (1.0 - (0.25 + 0.6 * severity)) + rng.uniform(0.0, 0.03)
+    if rng.random() < 0.3:  # tungsten or moonlight
+        dark = dark * rng.uniform(0.85, 1.0, 3).astype(np.float32)
+    if rng.random() < 0.5:
+        read = rng.uniform(0.0, 0.012) * (0.3 + severity)
+        shot = rng.uniform(0.0, 0.05) * severity * np.sqrt(np.clip(dark, 0.0, 1.0))
+        grain = rng.standard_normal(image.shape, np.float32)
+        return np.asarray(dark + (read + shot) * grain, np.float32)
+    return np.asarray(dark, np.float32)
+
+
+def haze(image: Image, severity: float, rng: Generator) -> Image:
+    """Koschmieder's law, I = J t + A (1 - t), over depth-like fields of several kinds."""
+    depth = _depth(image, rng)
+    transmission = np.exp(-(0.15 + 2.35 * severity) * depth)[..., None]
+    airlight = rng.uniform(0.65, 1.0) + rng.normal(0.0, 0.025, 3)
+    return (image * transmission + np.clip(airlight, 0, 1) * (1.0 - transmission)).astype(np.float32)
+
+
+def rain(image: Image, severity: float, rng: Generator) -> Image:
+    """One to four layers of streaks with their own length, width and direction, and a veil."""
+    layers = 1 + int(rng.integers(0, 1 + round(3 * severity)))
+    main_angle = rng.normal(0.0, 25.0)
+    spread = rng.choice((4.0, 30.0), p=(0.75, 0.25))
+    streaks = np.zeros(image.shape[:2], np.float32)
+    for _ in range(layers):
+        layer = _streaks(image.shape[:2], severity / np.sqrt(layers), main_angle + rng.normal(0, spread), rng)
+        streaks = np.maximum(streaks, layer) if rng.random() < 0.5 else streaks + layer
+    tint = (rng.uniform(0.75, 1.0) + rng.normal(0.0, 0.02, 3)).astype(np.float32)
+    streaks = np.clip(streaks, 0.0, 1.0)[..., None]
+    wet = image + streaks * tint if rng.random() < 0.5 else image + streaks * (tint - image)
+    if rng.random() < 0.4:
+        veil = rng.uniform(0.0, 0.3) * severity
+        wet = wet * (1.0 - veil) + veil * rng.uniform(0.6, 0.9)
+    return np.asarray(wet, np.float32)
+
+
+def snow(image: Image, severity: float, rng: Generator) -> Image:
+    """Flakes of several sizes, sharp to blurred, still to streaked, over a faint veil."""
+    height, width = image.shape[:2]
+    cover = np.zeros((height, width), np.float32)
+    for size in rng.choice((0.7, 1.0, 1.6, 2.4, 3.6), int(rng.integers(2, 5)), replace=False):
+        cover = np.maximum(cover, _flakes((height, width), float(size), severity, rng))
+    opacity = rng.uniform(0.7, 1.0)
+    flakes = (opacity * np.clip(cover, 0.0, 1.0))[..., None]
+    white = (rng.uniform(0.85, 1.0) + rng.normal(0.0, 0.01, 3)).astype(np.float32)
+    snowy = image * (1.0 - flakes) + white * flakes
+    if rng.random() < 0.5:
+        veil = rng.uniform(0.0, 0.25) * severity
+        snowy = snowy * (1.0 - veil) + veil * 0.9
+    return np.asarray(snowy, np.float32)
+
+
+MODELS: dict[Degradation, Model] = {
+    Degradation.NOISE: noise,
+    Degradation.BLUR: blur,
+    Degradation.MOTION_BLUR: motion_blur,
+    Degradation.JPEG: jpeg,
+    Degradation.LOW_LIGHT: low_light,
+    Degradation.HAZE: haze,
+    Degradation.RAIN: rain,
+    Degradation.SNOW: snow,
+    Degradation.LOW_RESOLUTION: low_resolution,
+}
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _seed(rng: Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def _to_linear(image: Image) -> Image:
+    """sRGB [0, 1] -> linear light [0, 1]."""
+    return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _to_srgb(linear: Image) -> Image:
+    """linear light [0, 1] -> sRGB [0, 1]."""
+    bright = 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, linear * 12.92, bright).astype(np.float32)
+
+
+def _reflect_gaussian(image: Image, sigma: float) -> Image:
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
+
+
+def _filter(image: Image, kernel: NDArray[np.float32]) -> Image:
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
+
+
+def _correlated(rng: Generator, shape: tuple[int, ...], sigma: float) -> Image:
+    """Gaussian noise of unit variance whose neighbours are correlated over `sigma` px."""
+    white = rng.standard_normal(shape, np.float32)
+    smooth = cv2.GaussianBlur(white, (0, 0), sigma).reshape(shape)
+    return np.asarray(smooth / (smooth.std() + 1e-6), np.float32)
+
+
+def _recompress(image: Image, quality: int, extension: str, rng: Generator) -> Image:
+    pixels = np.rint(np.clip(image, 0, 1) * 255.0).astype(np.uint8)
+    if extension == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+    else:
+        halved = rng.random() < 0.7
+        sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    _, data = cv2.imencode(extension, pixels[..., ::-1], options)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return (decoded[..., ::-1].astype(np.float32) / 255.0).astype(np.float32)
+
+
+def _smooth_field(shape: tuple[int, int], cells: int, rng: Generator) -> NDArray[np.float32]:
+    """A smooth random field in [0, 1] with about `cells` bumps along each side."""
+    coarse = rng.random((cells + 2, cells + 2)).astype(np.float32)
+    field = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    low, high = float(field.min()), float(field.max())
+    return np.asarray((field - low) / (high - low + 1e-6), np.float32)
+
+
+def _depth(image: Image, rng: Generator) -> NDArray[np.float32]:
+    """A depth-like field in (0, 1]: flat, plane, cloud, hollow, or tied to the picture's own light."""
+    shape = (image.shape[0], image.shape[1])
+    kind = rng.choice(5, p=(0.2, 0.3, 0.2, 0.1, 0.2))
+    if kind == 0:
+        return np.full(shape, rng.uniform(0.4, 1.0), np.float32)
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
+    if kind == 1:  # far at the top, tilted
+        field = 0.5 - 0.5 * y + rng.normal(0.0, 0.3) * x
+    elif kind == 2:
+        field = 0.7 * _smooth_field(shape, 2, rng) + 0.3 * _smooth_field(shape, 6, rng)
+    elif kind == 3:
+        field = 1.0 - np.hypot(x - rng.uniform(-0.5, 0.5), y - rng.uniform(-0.5, 0.5)) / 2.0
+    else:  # bright, smooth parts tend to be sky
+        sigma = max(shape) * rng.uniform(0.01, 0.06)
+        field = _reflect_gaussian(np.ascontiguousarray(image.mean(axis=2)), float(sigma)) - 0.4 * y
+    low, high = float(field.min()), float(field.max())
+    near = rng.uniform(0.1, 0.6)
+    return np.asarray(near + (1.0 - near) * (field - low) / (high - low + 1e-6), np.float32)
+
+
+def _streaks(shape: tuple[int, int], strength: float, angle_degrees: float, rng: Generator) -> NDArray[np.float32]:
+    """One layer of rain streaks in [0, 1]; `angle_degrees` from the vertical."""
+    length = rng.uniform(6.0, 14.0) + 40.0 * rng.random() * strength
+    width = rng.uniform(0.5, 1.0 + 1.0 * strength)
+    density = (0.004 + 0.035 * strength * rng.uniform(0.5, 1.5)) / max(width, 0.7)
+    drops = (rng.random(shape) < density).astype(np.float32) * rng.uniform(0.4, 1.0, shape).astype(np.float32)
+    half = int(np.ceil(length / 2)) + 1
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
+    angle = np.deg2rad(angle_degrees)
+    along = x * np.sin(angle) + y * np.cos(angle)
+    across = x * np.cos(angle) - y * np.sin(angle)
+    fade = np.clip((length / 2 - np.abs(along)) / (0.3 * length) + 0.3, 0.0, 1.0)
+    kernel = (np.clip(width / 2 + 0.5 - np.abs(across), 0.0, 1.0) * fade).astype(np.float32)
+    layer = cv2.filter2D(drops, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    if rng.random() < 0.5:  # rain comes in sheets
+        layer = layer * (0.3 + 0.7 * _smooth_field(shape, 3, rng))
+    brightness = (0.15 + 0.75 * strength) * rng.uniform(0.7, 1.2)
+    return np.asarray(np.clip(layer, 0.0, 1.0) * brightness, np.float32)
+
+
+def _flakes(shape: tuple[int, int], size: float, severity: float, rng: Generator) -> NDArray[np.float32]:
+    """One layer of flakes of radius `size` px in [0, 1]."""
+    density = (0.0015 + 0.02 * severity) * rng.uniform(0.5, 1.5) / (size**2 + 0.5)
+    seeds = (rng.random(shape) < density).astype(np.float32) * rng.uniform(0.6, 1.0, shape).astype(np.float32)
+    radius = int(np.ceil(size + 1))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
+    softness = rng.uniform(0.3, 1.5)
+    stretch = rng.uniform(0.7, 1.0)
+    flake = np.clip((size + 0.3 - np.hypot(x, y / stretch)) / softness, 0.0, 1.0)
+    drift = cv2.filter2D(seeds, -1, flake.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+    layer = np.asarray(drift, np.float32)
+    if rng.random() < 0.5:
+        layer = motion_blur(layer, rng.uniform(0.0, 0.25), rng) * 1.5
+    return np.asarray(np.clip(layer, 0.0, 1.0), np.float32)

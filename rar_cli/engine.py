@@ -1,0 +1,180 @@
+"""The main path of one batch: encode -> repeat(assess, verdict, transport) -> decode.
+
+`Engine` is the model on a device: it knows precision, tiles and steps, so that nothing else has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rar_cli.errors import UsageError
+from rar_cli.loop import Pass, rounds, settle
+from rar_cli.model import Rar
+from rar_cli.tiling import by_tiles, by_windows
+from rar_cli.transport import time_grid
+from rar_cli.types import DEGRADATIONS, Assessment, Degradation, Restoration, StopPolicy
+from rar_cli.weights import find
+
+TILE_PX = 768
+OVERLAP_PX = 128
+HALO_PX = 32
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One restored picture. image: (1, 3, h, w) float32 on the CPU, None where the input is kept.
+
+    images: every round's picture where asked for, round 1 first.
+    """
+
+    restoration: Restoration
+    image: Tensor | None
+    images: tuple[Tensor, ...] = ()
+
+
+class Engine:
+    """A model on a device with a precision, a tile size and a number of solver steps."""
+
+    def __init__(
+        self, model: Rar, device: str = "auto", dtype: str = "auto", tile_px: int = TILE_PX, steps: int = 1
+    ) -> None:
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(dtype, self.device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.policy = model.policy
+        self.times = time_grid(steps)
+        factor = model.params.codec.factor
+        step = factor * model.params.restorer.multiple
+        self.tile_px = max(tile_px // step, 1) * step
+        if self.tile_px <= OVERLAP_PX:
+            raise UsageError(f"--tile {tile_px} is too small: it must exceed {OVERLAP_PX} px")
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along a side."""
+        return self.model.params.codec.factor
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Mixed precision of this engine."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """image (b, 3, h, w) in [0, 1] -> latent, tile by tile, exactly."""
+        image = image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return by_tiles(self.model.codec.encode, image, self.tile_px, HALO_PX, (1, self.factor))
+
+    def assess(self, latent: Tensor, remove_mask: Tensor | None = None) -> Assessment:
+        """latent -> Assessment of the whole picture, whatever its size."""
+        with self.autocast():
+            return self.model.assessor(latent, remove_mask=remove_mask, tile=self.tile_px // self.factor)
+
+    def move(self, latent: Tensor, condition: Tensor) -> Tensor:
+        """One round's transport in overlapping windows that share the picture's condition."""
+
+        def window(z: Tensor) -> Tensor:
+            with self.autocast():
+                return self.model.move(z, condition, self.times)
+
+        return by_windows(window, latent, self.tile_px // self.factor, OVERLAP_PX // self.factor)
+
+    def decode(self, latent: Tensor, size: tuple[int, int]) -> Tensor:
+        """latent -> image (b, 3, h, w) on the CPU, clamped to [0, 1]."""
+        tile, halo = self.tile_px // self.factor, HALO_PX // self.factor
+        image = by_tiles(self.model.codec.decode, latent, tile, halo, (self.factor, 1))
+        return image[..., : size[0], : size[1]].clamp(0.0, 1.0).float().cpu()
+
+
+def load(
+    name: str = "rar-s", device: str = "auto", dtype: str = "auto", tile_px: int = TILE_PX, steps: int = 1
+) -> Engine:
+    """An engine from shipped weights or a weights folder, verified. Raises WeightsError, UsageError."""
+    return Engine(Rar.load(find(name).folder), device, dtype, tile_px, steps)
+
+
+def restore(
+    engine: Engine,
+    image: Tensor,
+    policy: StopPolicy | None = None,
+    remove_mask: Tensor | None = None,
+    keep_rounds: bool = False,
+) -> tuple[Outcome, ...]:
+    """Restore a batch, image (b, 3, h, w) in [0, 1]: encoded once, decoded once per picture.
+
+    policy: when to stop, by default as fitted with the weights. remove_mask: (9,), see `mask_of`.
+    keep_rounds: decode every round too (for looking; the one case of more than one decode).
+    """
+    size = (image.shape[-2], image.shape[-1])
+    with torch.inference_mode():
+        latent = engine.encode(image)
+        mask = None if remove_mask is None else remove_mask.to(engine.device)
+        passes: Iterable[Pass] = rounds(
+            lambda z: engine.assess(z, mask), engine.move, latent, policy or engine.policy, remove_mask
+        )
+        seen: dict[int, list[Tensor]] = {}
+        if keep_rounds:
+            passes = list(passes)
+            for step in passes[1:]:
+                for place, picture in enumerate(step.pictures):
+                    seen.setdefault(picture, []).append(engine.decode(step.latent[place : place + 1], size))
+        outcomes = []
+        for i, kept in enumerate(settle(iter(passes))):
+            decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size)
+            slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
+            outcomes.append(Outcome(slim, decoded, tuple(seen.get(i, ()))))
+        return tuple(outcomes)
+
+
+def assess(engine: Engine, image: Tensor) -> Assessment:
+    """Assess a batch, image (b, 3, h, w) in [0, 1], without restoring it."""
+    with torch.inference_mode():
+        return engine.assess(engine.encode(image))
+
+
+def mask_of(only: Sequence[Degradation], keep: Sequence[Degradation]) -> Tensor | None:
+    """(9,) with 1 for what is to be removed: just `only`, or all but `keep`; None for everything."""
+    if only and keep:
+        raise UsageError("--only and --keep exclude each other: give one of them")
+    if only:
+        return torch.tensor([float(d in only) for d in DEGRADATIONS])
+    if keep:
+        return torch.tensor([float(d not in keep) for d in DEGRADATIONS])
+    return None
+
+
+def pick_device(name: str) -> torch.device:
+    """auto, cpu, cuda, cuda:i or mps -> device. Raises UsageError where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in {"cpu", "cuda", "mps"}:
+            raise ValueError(device.type)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: not available here; use auto, cpu, cuda, cuda:0 or mps") from error
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """auto, float32, bfloat16 or float16 -> dtype; auto is bfloat16 where the hardware has it."""
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name == "auto":
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
+        return torch.bfloat16 if native and device.type != "mps" else torch.float32
+    if name not in known:
+        raise UsageError(f"--dtype {name}: use auto, {', '.join(known)}")
+    if name == "float16" and device.type == "cpu":
+        raise UsageError("--dtype float16: not on the CPU; use float32 or bfloat16")
+    return known[name]
+
+
+def _cpu_has_bfloat16() -> bool:
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())

@@ -1,0 +1,97 @@
+"""The closed loop (arXiv 2603.26385): assess -> verdict -> transport, on latents alone.
+
+`rounds` is a generator that knows no files and prints nothing; the command line, the benchmark,
+training and the tests all consume the same one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
+from rar_cli.verdict import judge
+
+Assess = Callable[[Tensor], Assessment]
+"""latent (b, c, h, w) -> Assessment of b pictures."""
+
+Move = Callable[[Tensor, Tensor], Tensor]
+"""(latent (b, c, h, w), condition (b, n, d)) -> latent after one transport."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One round over the pictures of a batch that are still in the loop.
+
+    pictures: their places in the batch. rounds: one per picture. latent: (len(pictures), c, h, w).
+    """
+
+    index: int
+    pictures: tuple[int, ...]
+    rounds: tuple[Round, ...]
+    latent: Tensor
+
+
+def rounds(
+    assess: Assess,
+    move: Move,
+    latent: Tensor,
+    policy: StopPolicy,
+    remove_mask: Tensor | None = None,
+) -> Generator[Pass, None, None]:
+    """Run the loop on latent (b, c, h, w); yields round 0 (the input as assessed), 1, 2, ...
+
+    Pictures leave the batch with their final verdict; the verdicts of a batch are read from the
+    device once per round. remove_mask: (9,), 1 for each degradation that is to be removed.
+    """
+    pictures = list(range(latent.shape[0]))
+    best: dict[int, float] = {}
+    index = 0
+    while pictures:
+        started = time.perf_counter()
+        assessment = assess(latent)
+        readings = _read(assessment)
+        judged = []
+        for picture, (score, severities) in zip(pictures, readings, strict=True):
+            wanted = [s for i, s in enumerate(severities) if remove_mask is None or remove_mask[i] > 0]
+            verdict, reason = judge(index, score, best.get(picture), max(wanted, default=0.0), policy)
+            best[picture] = max(score, best.get(picture, 0.0))
+            judged.append((score, severities, verdict, reason))
+        seconds = (time.perf_counter() - started) / len(pictures)
+        yield Pass(
+            index,
+            tuple(pictures),
+            tuple(
+                Round(index, score, dict(zip(DEGRADATIONS, severities, strict=True)), verdict, reason, seconds)
+                for score, severities, verdict, reason in judged
+            ),
+            latent,
+        )
+        stay = [i for i, (_, _, verdict, _) in enumerate(judged) if verdict is Verdict.REPEAT]
+        pictures = [pictures[i] for i in stay]
+        if pictures:
+            chosen = torch.tensor(stay, device=latent.device)
+            latent = move(latent[chosen], assessment.condition[chosen])
+        index += 1
+
+
+def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:
+    """Consume `rounds` and keep, for each picture, its trace and the latent of its best-scored round."""
+    traces: dict[int, list[Round]] = {}
+    kept: dict[int, tuple[int, Tensor]] = {}
+    for step in passes:
+        for place, (picture, this) in enumerate(zip(step.pictures, step.rounds, strict=True)):
+            traces.setdefault(picture, []).append(this)
+            if this.verdict is not Verdict.REVERT:
+                kept[picture] = (this.index, step.latent[place : place + 1])
+    return tuple(Restoration(tuple(traces[p]), *kept[p]) for p in sorted(traces))
+
+
+def _read(assessment: Assessment) -> list[tuple[float, list[float]]]:
+    """One transfer from the device: [(score, nine severities)] per picture."""
+    table = torch.cat([assessment.score[:, None], assessment.severities], dim=1).float().cpu().tolist()
+    return [(row[0], row[1:]) for row in table]

@@ -1,0 +1,79 @@
+"""What a picture carries beside its pixels: EXIF, XMP, ICC profile, density; and provenance.
+
+Covered: orientation reset once it is applied, everything else kept as Pillow parses it.
+Not covered: previews inside EXIF (dropped, they would show the old picture), IPTC blocks.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, replace
+
+from PIL import Image, ImageCms
+
+ORIENTATION = 0x0112
+SOFTWARE = 0x0131
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """exif: with its "Exif" header, orientation 1. icc, xmp: raw bytes. dpi: pixels per inch."""
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+    def with_provenance(self, text: str) -> Metadata:
+        """The same with `text` added to the EXIF Software tag."""
+        exif = Image.Exif()
+        try:
+            if self.exif:
+                exif.load(self.exif)
+            before = str(exif.get(SOFTWARE, "")).strip("\0 ")
+            exif[SOFTWARE] = f"{before}; {text}" if before else text
+            return replace(self, exif=exif.tobytes())
+        except Exception as error:  # Pillow raises many kinds on broken EXIF
+            return replace(self, warnings=(*self.warnings, f"provenance not written ({error})"))
+
+
+def read_metadata(image: Image.Image) -> tuple[Metadata, int]:
+    """(metadata with orientation reset, the orientation 1..8 to apply). Broken parts become warnings."""
+    warnings: list[str] = []
+    orientation, exif_bytes = 1, None
+    try:
+        exif = image.getexif()
+        found = exif.get(ORIENTATION, 1)
+        orientation = found if found in range(1, 9) else 1
+        if exif:
+            exif[ORIENTATION] = 1
+            exif_bytes = exif.tobytes()
+    except Exception as error:  # Pillow raises many kinds on broken EXIF
+        warnings.append(f"EXIF not kept ({_one_line(error)})")
+    icc = image.info.get("icc_profile") or None
+    if icc is not None:
+        try:
+            ImageCms.getOpenProfile(io.BytesIO(icc))
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            warnings.append("ICC profile is damaged and was dropped")
+            icc = None
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    if xmp:
+        xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))\d", rb"\g<1>1", xmp)
+    return Metadata(exif_bytes, icc, xmp or None, _dpi(image), tuple(warnings)), orientation
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        x, y = (float(v) for v in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 65535 and 0 < y < 65535 else None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

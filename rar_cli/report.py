@@ -1,0 +1,64 @@
+"""Records -> what people read: sentences, the table on the terminal, the closing summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Record = Mapping[str, Any]
+
+WORDS = ((0.12, ""), (0.35, "slight"), (0.65, "moderate"), (1.01, "heavy"))
+"""Severity up to ... is called ...; below the first it goes unmentioned."""
+
+
+def describe(severities: Mapping[str, float]) -> str:
+    """Plain words for severities in [0, 1]: "heavy rain, slight noise", or "no degradation found"."""
+    found = sorted(severities.items(), key=lambda pair: -pair[1])
+    words = [f"{_word(value)} {name.replace('_', ' ')}" for name, value in found if _word(value)]
+    return ", ".join(words) or "no degradation found"
+
+
+def _word(severity: float) -> str:
+    return next(word for limit, word in WORDS if severity < limit)
+
+
+def table(records: Sequence[Record], console: Console) -> None:
+    """One row per picture: what was found, how far it got."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("picture", overflow="fold")
+    grid.add_column("found", overflow="fold")
+    for name in ("score", "rounds"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("result", overflow="fold")
+    for record in records:
+        grid.add_row(*_row(record))
+    console.print(grid)
+
+
+def _row(record: Record) -> tuple[str, str, str, str, str]:
+    name = printable(str(record["input"]))
+    if record["status"] in {"failed", "skipped"}:
+        why = record["error"] or "done before"
+        return name, "", "", "", f"{record['status']}: {printable(str(why).removeprefix(str(record['input']) + ': '))}"
+    rounds = record["rounds"]
+    found = describe(rounds[0]["degradations"])
+    scores = f"{record['score_before']:.0f} -> {record['score_after']:.0f}"
+    count = f"{record['best_round']}/{len(rounds) - 1}"
+    return name, found, scores, count, f"{record['status']} ({record['stop']})"
+
+
+def printable(text: str) -> str:
+    """Text safe for any terminal: no control characters, no markup, undecodable bytes shown."""
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
+    return plain.replace("[", "\\[")
+
+
+def summary_line(counts: Mapping[str, int], rounds: int, megapixels: float, seconds: float) -> str:
+    """The closing line: counts by status, rounds, throughput."""
+    parts = [f"{number} {status}" for status, number in counts.items() if number]
+    pace = f"{megapixels:.1f} MP in {seconds:.1f} s ({megapixels / max(seconds, 1e-9):.2f} MP/s)"
+    return f"{', '.join(parts) or 'nothing to do'}; {rounds} rounds; {pace}"

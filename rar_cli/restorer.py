@@ -1,0 +1,114 @@
+"""Restorer: the velocity field of noise-free flow matching (UIR in arXiv 2603.26385).
+
+A U-Net of dense 3x3 residual blocks (per FLOP two to three times as fast on CPUs as depthwise
+blocks) beside a global path: one matrix and offset per picture, predicted from the condition,
+which is what low light and haze need.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rar_cli.codec import zero_
+from rar_cli.tiling import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class RestorerParams:
+    """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle)."""
+
+    channels: int = 48
+    widths: tuple[int, ...] = (64, 128, 256)
+    blocks: tuple[int, ...] = (2, 3, 4)
+    condition_tokens: int = 17
+    condition_width: int = 128
+    modulation_width: int = 256
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError(f"widths has {len(self.widths)} levels, blocks has {len(self.blocks)}")
+
+    @property
+    def multiple(self) -> int:
+        """Latent sides must be a multiple of this; the restorer pads and crops by itself."""
+        return int(2 ** (len(self.widths) - 1))
+
+
+class Block(nn.Module):
+    """Residual block: modulated channel RMS norm, 3x3, SiLU, 3x3."""
+
+    def __init__(self, width: int, modulation_width: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.modulation = zero_(nn.Linear(modulation_width, 3 * width))
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.normal_(self.second.weight, std=0.1 / math.sqrt(9 * width))
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
+        scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
+        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # a view in channels_last
+        y = self.second(nn.functional.silu(self.first(torch.addcmul(shift, normed, 1 + scale))))
+        return torch.addcmul(x, y, 1 + gate)
+
+
+class Restorer(nn.Module):
+    """(z_t, t, condition) -> velocity v = z_1 - z_0; t = 0 is degraded, t = 1 restored."""
+
+    def __init__(self, params: RestorerParams) -> None:
+        super().__init__()
+        self.params = params
+        c, widths, m = params.channels, params.widths, params.modulation_width
+        self.time = nn.Sequential(nn.Linear(32, m), nn.SiLU(), nn.Linear(m, m))
+        self.condition = nn.Linear(params.condition_tokens * params.condition_width, m)
+        self.mixer = nn.Sequential(nn.SiLU(), nn.Linear(m, m), nn.SiLU())
+        self.enter = nn.Conv2d(c, widths[0], 3, padding=1)
+
+        def level(width: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width, m) for _ in range(count))
+
+        self.down = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.middle = level(widths[-1], params.blocks[-1])
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.up = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
+        self.leave = zero_(nn.Conv2d(widths[0], c, 3, padding=1))
+        self.global_matrix = zero_(nn.Linear(m, c * c))
+        self.global_offset = zero_(nn.Linear(m, c))
+
+    def forward(self, latent: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """latent (b, c, h, w), t (b,) in [0, 1], condition (b, n, d) -> velocity (b, c, h, w)."""
+        height, width = latent.shape[-2:]
+        e = self.mixer(self.time(_waves(t)) + self.condition(rearrange(condition, "b n d -> b (n d)")))
+        matrix = rearrange(self.global_matrix(e), "b (o i) -> b o i", o=latent.shape[1])
+        flat = rearrange(latent, "b c h w -> b c (h w)")
+        whole = torch.baddbmm(self.global_offset(e).unsqueeze(-1), matrix, flat)
+        x = self.enter(pad_to_multiple(latent, self.params.multiple))
+        skips = []
+        for blocks, shrink in zip(self.down, self.shrink, strict=True):
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x, e)
+            skips.append(x)
+            x = shrink(x)
+        for block in self.middle:
+            x = block(x, e)
+        for blocks, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
+            x = grow(x) + skips.pop()
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x, e)
+        return self.leave(x)[..., :height, :width] + whole.reshape(latent.shape)
+
+
+def _waves(t: Tensor) -> Tensor:
+    """t (b,) in [0, 1] -> sinusoidal features (b, 32)."""
+    frequencies = torch.exp(torch.linspace(0.0, math.log(100.0), 16, device=t.device))
+    angles = t.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)

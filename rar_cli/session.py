@@ -1,0 +1,163 @@
+"""One run of a command: load the model, take the lock, open the log, stream the files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from filelock import FileLock, Timeout
+
+from rar_cli import batch, log
+from rar_cli.batch import Options, Stop, Summary
+from rar_cli.engine import TILE_PX, Engine, assess, mask_of
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.images import picture_to_image, read_picture
+from rar_cli.model import Rar
+from rar_cli.plan import Job, Shard
+from rar_cli.report import describe
+from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
+from rar_cli.verdict import judge
+from rar_cli.weights import Weights, find
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a command, parsed."""
+
+    weights: str = "rar-s"
+    device: str = "auto"
+    dtype: str = "auto"
+    tile_px: int = TILE_PX
+    steps: int = 1
+    max_rounds: int = 4
+    accept: float | None = None
+    only: tuple[Degradation, ...] = ()
+    keep: tuple[Degradation, ...] = ()
+    quality: int | None = None
+    provenance: bool = True
+    save_rounds: bool = False
+    batch_size: int = 16
+    overwrite: bool = False
+    log: Path | None = None
+    shard: Shard = Shard()
+
+    def policy(self, fitted: StopPolicy) -> StopPolicy:
+        """The policy fitted with the weights, with what the user asked for."""
+        accept = fitted.accept_score if self.accept is None else self.accept
+        return replace(fitted, max_rounds=self.max_rounds, accept_score=accept)
+
+
+class Reporter(Protocol):
+    """Shows a run as it goes; keeps nothing that grows unless it is shown at the end."""
+
+    def __enter__(self) -> Reporter: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __call__(self, record: log.Record) -> None: ...
+
+    @property
+    def records(self) -> list[log.Record]:
+        """Records worth showing in the closing table."""
+        ...
+
+
+def restore_jobs(jobs: Sequence[Job], output: str, request: Request, stop: Stop, reporter: Reporter) -> Summary:
+    """`rar restore`: do the jobs of a plan, resuming what is done."""
+    mask = mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
+    folder = None if output == "-" or any(job.target == Path(output) for job in jobs) else Path(output)
+    weights = find(request.weights)
+    engine = _engine(request, weights)
+    options = Options(
+        request.policy(engine.policy),
+        None if mask is None else tuple(mask.tolist()),
+        request.quality,
+        request.provenance,
+        request.save_rounds,
+        request.batch_size,
+    )
+    with ExitStack() as stack:
+        records, done = None, {}
+        if folder is not None:
+            _lock(folder, request.shard, stack)
+        path = request.log or (None if folder is None else folder / _log_name(request.shard))
+        if path is not None:
+            earlier = [path] if folder is None else [path, *sorted(folder.glob("rounds*.jsonl"))]
+            done = {} if request.overwrite else batch.done_before(earlier)
+            records = stack.enter_context(log.RoundLog(path))
+        stack.enter_context(reporter)
+        summary = batch.run(jobs, engine, weights, options, records, done, reporter, stop)
+    summary.records = reporter.records
+    return summary
+
+
+def assess_files(files: Sequence[Path | None], request: Request, stop: Stop) -> Iterator[log.Record]:
+    """`rar assess`: one record per file, as the contract has it; None stands for standard input."""
+    weights = find(request.weights)
+    engine = _engine(request, weights)
+    policy = request.policy(engine.policy)
+    for path in files:
+        if stop.signal is not None:
+            return
+        yield _assess_file(path, engine, policy)
+
+
+def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.Record:
+    import sys
+
+    name = "-" if path is None else str(path)
+    started = time.perf_counter()
+    record: dict[str, Any] = {
+        "input": name, "score": None, "degradations": None, "verdict": None, "description": None,
+        "width": None, "height": None, "seconds": 0.0, "error": None,
+    }  # fmt: skip
+    try:
+        picture = read_picture(sys.stdin.buffer.read() if path is None else path.read_bytes(), name)
+        assessment = assess(engine, picture_to_image(picture))
+        severities = assessment.severities[0].tolist()
+        score = float(assessment.score[0])
+        verdict, _ = judge(0, score, None, max(severities), policy)
+        found = {d.value: round(s, 3) for d, s in zip(DEGRADATIONS, severities, strict=True)}
+        record.update(
+            score=round(score, 2), degradations=found, description=describe(found),
+            verdict="accept" if verdict is Verdict.ACCEPT else "restore",
+            height=picture.size[0], width=picture.size[1],
+        )  # fmt: skip
+    except ImageError as error:
+        record["error"] = str(error)
+    except OSError as error:
+        record["error"] = f"{name}: cannot be read ({error.strerror})"
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        record["error"] = f"{name}: assessing failed ({reason}); try a smaller --tile"
+    record["seconds"] = round(time.perf_counter() - started, 4)
+    return record
+
+
+def _engine(request: Request, weights: Weights) -> Engine:
+    torch.set_grad_enabled(False)
+    return Engine(Rar.load(weights.folder), request.device, request.dtype, request.tile_px, request.steps)
+
+
+def _log_name(shard: Shard) -> str:
+    return log.NAME if shard.count == 1 else f"rounds.{shard.index}-of-{shard.count}.jsonl"
+
+
+def _lock(folder: Path, shard: Shard, stack: ExitStack) -> None:
+    """Hold the output folder for this run; the lock of a killed run falls with its process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f".rar-{shard.index}-of-{shard.count}.lock"
+        stack.enter_context(FileLock(folder / name, timeout=0))
+    except Timeout as error:
+        raise UsageError(f"{folder}: another rar is at work there; wait for it or choose another OUTPUT") from error
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another OUTPUT") from error
+    if shard.count == 1:
+        for leftover in folder.rglob(".rar-*.part"):  # of a killed run
+            leftover.unlink(missing_ok=True)

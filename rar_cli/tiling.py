@@ -1,0 +1,90 @@
+"""Geometry of pictures and tiles: padding to multiples, exact tiles with halos, blended windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Span = tuple[int, int]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """(b, c, h, w) -> the same with h, w rounded up; reflects where there is enough to reflect, else replicates."""
+    bottom = -x.shape[-2] % multiple
+    right = -x.shape[-1] % multiple
+    if not bottom and not right:
+        return x
+    mode = "reflect" if bottom < x.shape[-2] and right < x.shape[-1] else "replicate"
+    return F.pad(x, (0, right, 0, bottom), mode=mode)
+
+
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
+    """Cover [0, length) with windows of at most `tile` that overlap by `overlap`, all steps equal."""
+    if length <= tile:
+        return [(0, length)]
+    step = tile - overlap
+    if step < 1:
+        raise ValueError(f"tile {tile} must exceed overlap {overlap}")
+    starts = range(0, length - overlap, step)
+    return [(start, min(start + tile, length)) for start in starts]
+
+
+def by_tiles(
+    function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, ratio: tuple[int, int] = (1, 1)
+) -> Tensor:
+    """Apply a function of small reach tile by tile, exactly: each tile sees `halo` more on every side.
+
+    ratio: output cells per input cells along a side, (4, 1) for a decoder, (1, 4) for an encoder.
+    tile and halo must be multiples of ratio[1]. Small inputs pass in one piece.
+    """
+    height, width = x.shape[-2:]
+    if height <= tile and width <= tile:
+        return function(x)
+    grow, shrink = ratio
+    out: Tensor | None = None
+    for (y0, y1), (x0, x1) in _grid(spans(height, tile, 0), spans(width, tile, 0)):
+        ya, xa = max(y0 - halo, 0), max(x0 - halo, 0)
+        part = function(x[..., ya : min(y1 + halo, height), xa : min(x1 + halo, width)])
+        if out is None:
+            size = (-(-height * grow // shrink), -(-width * grow // shrink))
+            out = part.new_empty((*part.shape[:-2], *size))
+        top, left = y0 * grow // shrink, x0 * grow // shrink
+        rows = -(-y1 * grow // shrink) - top
+        columns = -(-x1 * grow // shrink) - left
+        down, across = (y0 - ya) * grow // shrink, (x0 - xa) * grow // shrink
+        out[..., top : top + rows, left : left + columns] = part[..., down : down + rows, across : across + columns]
+    assert out is not None
+    return out
+
+
+def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int) -> Tensor:
+    """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps."""
+    height, width = x.shape[-2:]
+    rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
+    if len(rows) == 1 and len(columns) == 1:
+        return function(x)
+    out = torch.zeros_like(x)
+    for (y0, y1), (x0, x1) in _grid(rows, columns):
+        part = function(x[..., y0:y1, x0:x1])
+        down = _ramp(y0, y1, height, overlap, x.device)
+        across = _ramp(x0, x1, width, overlap, x.device)
+        out[..., y0:y1, x0:x1] += part * (down[:, None] * across[None, :]).to(part.dtype)
+    return out
+
+
+def _grid(rows: list[Span], columns: list[Span]) -> Iterator[tuple[Span, Span]]:
+    return ((row, column) for row in rows for column in columns)
+
+
+def _ramp(start: int, end: int, length: int, overlap: int, device: torch.device) -> Tensor:
+    """Weights of one window along one side; ramps of neighbours add up to 1 where they overlap."""
+    weight = torch.ones(end - start, device=device)
+    rise = (torch.arange(overlap, device=device) + 0.5) / max(overlap, 1)
+    if start > 0:
+        weight[:overlap] = rise
+    if end < length:
+        weight[-overlap:] = rise.flip(0)
+    return weight

@@ -1,0 +1,114 @@
+"""The one file that describes a training run (TOML), as frozen dataclasses."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from rar_cli.assessor import AssessorParams
+from rar_cli.codec import CodecParams
+from rar_cli.errors import UsageError
+from rar_cli.model import RarParams
+from rar_cli.restorer import RestorerParams
+
+StageKind = Literal["assessor", "restorer", "end_to_end"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the recipe.
+
+    context_px: side of the crop that the assessor sees; window_px: side of the part of it that the
+    restorer works on. teacher_forcing: share of pictures conditioned on their true severities, at
+    the start and at the end of the stage. unrolled: share of pictures whose starting point is what
+    the model itself made of them. partial: share with partial targets (steering).
+    at_zero: share of pictures at t = 0; the others are uniform on the path.
+    """
+
+    name: str
+    kind: StageKind
+    steps: int
+    batch_size: int = 32
+    context_px: int = 128
+    window_px: int = 64
+    learning_rate: float = 7e-4
+    warmup: int = 200
+    decay: float = 0.0
+    teacher_forcing: tuple[float, float] = (0.0, 0.0)
+    unrolled: float = 0.0
+    partial: float = 0.2
+    at_zero: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.window_px > self.context_px:
+            raise UsageError(f"stage {self.name}: window_px {self.window_px} exceeds context_px {self.context_px}")
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate at a step of the stage: linear warm-up, plateau, linear decay over its last part."""
+        rise = min(1.0, (step + 1) / max(self.warmup, 1))
+        tail = self.steps * self.decay
+        fall = min(1.0, (self.steps - step) / tail) if tail else 1.0
+        return self.learning_rate * rise * max(fall, 0.0)
+
+    def forcing_at(self, step: int) -> float:
+        """Share of teacher forcing at a step of the stage."""
+        first, last = self.teacher_forcing
+        return first + (last - first) * min(step / max(self.steps, 1), 1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run: the model, the stages in order, and what is common to them."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    model: RarParams = RarParams()
+    seed: int = 0
+    weight_decay: float = 0.01
+    clip_norm: float = 0.5
+    average_decay: float = 0.999
+    checkpoint_minutes: float = 4.0
+    validate_minutes: float = 25.0
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    workers: int = 1
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that a global step belongs to, and the step within it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return self.stages[-1], self.stages[-1].steps
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a TOML config. Raises UsageError with the valid names on an unknown key."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: cannot read the training config ({error})") from error
+    model = table.pop("model", {})
+    parts = {"codec": CodecParams, "assessor": AssessorParams, "restorer": RestorerParams}
+    params = RarParams(**{k: _build(parts[k], v, path) for k, v in model.items()})
+    stages = tuple(_build(Stage, stage, path) for stage in table.pop("stages", []))
+    if not stages:
+        raise UsageError(f"{path}: a training config needs at least one [[stages]]")
+    return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
+
+
+def _build(kind: Any, table: dict[str, Any], path: Path) -> Any:
+    names = [f.name for f in fields(kind)]
+    unknown = sorted(set(table) - set(names))
+    if unknown:
+        raise UsageError(f"{path}: unknown {', '.join(unknown)}; {kind.__name__} knows {', '.join(names)}")
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error

@@ -1,0 +1,145 @@
+"""Training data: folders of clean photographs -> batches of degraded crops, a pure function of the step.
+
+Because every batch depends only on (seed, step), a run that is killed and resumed sees the very
+batches that an unbroken run sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rar_cli.degradations import Image, quantise, random_recipe
+from rar_cli.errors import UsageError
+from rar_cli.train.config import TrainConfig
+from rar_cli.types import DEGRADATIONS, Degradation
+
+Photo = NDArray[np.uint8]
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data; images (b, 3, context, context) in [0, 1].
+
+    clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
+    severities, remove_mask: (b, 9). t: (b,). forced, unrolled: (b,) bool. window: (b, 2) y, x in
+    [0, 1) of the free range.
+    """
+
+    clean: Tensor
+    degraded: Tensor
+    target: Tensor
+    severities: Tensor
+    remove_mask: Tensor
+    t: Tensor
+    forced: Tensor
+    unrolled: Tensor
+    window: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, without waiting for the copy."""
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in self.__dict__.items()})
+
+    def pin_memory(self) -> Batch:
+        """Called by the data loader on CUDA, for copies that overlap."""
+        return Batch(**{k: v.pin_memory() for k, v in self.__dict__.items()})
+
+
+def load_photos(folders: Sequence[Path], least_px: int) -> list[Photo]:
+    """All photographs below `folders` whose short side is at least `least_px`, as RGB uint8."""
+    paths = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    photos: list[Photo] = []
+    for path in paths:
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is not None and min(pixels.shape[:2]) >= least_px:
+            photos.append(np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8))
+    if not photos:
+        names = ", ".join(str(f) for f in folders)
+        raise UsageError(f"{names}: no photographs of at least {least_px} px; pass --data a folder of photos")
+    return photos
+
+
+def crop(photo: Photo, size_px: int, rng: Generator) -> Image:
+    """A random crop at a random scale, down to the whole photograph; mirrored, sometimes turned.
+
+    Mostly reduced below 0.75, so that the traces of the file's own compression are gone.
+    """
+    height, width = photo.shape[:2]
+    least = size_px / min(height, width)
+    scale = 1.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(min(least, 0.75)), np.log(0.75))))
+    side = min(int(round(size_px / max(scale, least))), height, width)
+    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    part = photo[y : y + side, x : x + side]
+    if side != size_px:
+        part = cv2.resize(part, (size_px, size_px), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    if rng.random() < 0.2:
+        part = np.rot90(part, int(rng.integers(1, 4)))
+    return np.ascontiguousarray(part, dtype=np.float32) / np.float32(255.0)
+
+
+class StepBatches(Dataset[Batch]):
+    """Map-style data set whose index is the global step."""
+
+    def __init__(self, photos: Sequence[Photo], config: TrainConfig, rank: int = 0) -> None:
+        self.photos, self.config, self.rank = photos, config, rank
+
+    def __len__(self) -> int:
+        return self.config.total_steps
+
+    def __getitem__(self, step: int) -> Batch:
+        cv2.setNumThreads(1)
+        stage, at = self.config.stage_at(step)
+        rng = np.random.default_rng([self.config.seed, step, self.rank])
+        rows = [self._sample(stage.context_px, stage.partial, rng) for _ in range(stage.batch_size)]
+        clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
+        size = stage.batch_size
+        t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
+        return Batch(
+            clean=_tensor(clean),
+            degraded=_tensor(degraded),
+            target=_tensor(target),
+            severities=torch.from_numpy(severities),
+            remove_mask=torch.from_numpy(remove),
+            t=torch.from_numpy(t),
+            forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
+            unrolled=torch.from_numpy(rng.random(size) < stage.unrolled),
+            window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
+        )
+
+    def _sample(
+        self, size_px: int, partial: float, rng: Generator
+    ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
+        clean = crop(self.photos[int(rng.integers(len(self.photos)))], size_px, rng)
+        recipe = random_recipe(rng)
+        degraded = quantise(recipe.apply(clean)[-1])
+        remove = np.ones(len(DEGRADATIONS), np.float32)
+        target = clean
+        if rng.random() < partial:
+            keep = _keep(rng)
+            remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
+            kept = recipe.keeping(keep)
+            target = degraded if kept == recipe else quantise(kept.apply(clean)[-1])
+        return clean, degraded, target, recipe.severities(), remove
+
+
+def _keep(rng: Generator) -> set[Degradation]:
+    """What is to stay: one or two named ones (`--keep`), or all but one or two (`--only`)."""
+    named = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), int(rng.integers(1, 3)), replace=False)}
+    return named if rng.random() < 0.5 else set(DEGRADATIONS) - named
+
+
+def _tensor(images: Image) -> Tensor:
+    """(b, h, w, 3) -> (b, 3, h, w), channels_last in memory."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)

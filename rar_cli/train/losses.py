@@ -1,0 +1,51 @@
+"""What training minimises, and the truth that the assessor is measured against."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SCORE_PSNR_DB = (10.0, 45.0)
+"""The PSNR that scores 0 and the one that scores 100; linear between."""
+
+
+def psnr_to_score(psnr_db: Tensor) -> Tensor:
+    """PSNR in dB -> score in [0, 100]."""
+    low, high = SCORE_PSNR_DB
+    return 100.0 * ((psnr_db - low) / (high - low)).clamp(0.0, 1.0)
+
+
+def latent_mse(latent: Tensor, clean: Tensor, scale: Tensor) -> Tensor:
+    """Mean squared error (b,) in image units: the codec's basis is orthonormal up to `scale` (c,)."""
+    difference = (latent - clean).float() * scale[:, None, None]
+    return difference.square().mean(dim=(1, 2, 3))
+
+
+def mse_to_psnr(mse: Tensor) -> Tensor:
+    """Mean squared error of images in [0, 1] -> PSNR in dB."""
+    return -10.0 * torch.log10(mse.clamp_min(1e-10))
+
+
+def restoration_loss(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Charbonnier distance of latents, each channel weighted by scale**0.7 (design, Sec. 2)."""
+    weight = scale**0.7
+    difference = (latent - target).float() * weight[:, None, None]
+    return (difference.square() + 1e-6).sqrt().mean() / weight.mean()
+
+
+def severity_loss(found: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy with soft targets; both (b, 9) in [0, 1]."""
+    with torch.autocast(found.device.type, enabled=False):
+        return F.binary_cross_entropy(found.float().clamp(1e-5, 1 - 1e-5), truth)
+
+
+def score_loss(score: Tensor, truth: Tensor) -> Tensor:
+    """Smooth L1 of scores (b,) in [0, 100], in units of ten points."""
+    return F.smooth_l1_loss(score / 10.0, truth / 10.0)
+
+
+def ranking_loss(better_by: Tensor, truth_by: Tensor) -> Tensor:
+    """Logistic loss on the sign of a change of score (b,), weighted by how much it truly changed."""
+    weight = (truth_by.abs() / 5.0).clamp(max=1.0)
+    return (weight * F.softplus(-better_by / 2.0 * truth_by.sign())).mean()

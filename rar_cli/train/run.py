@@ -1,0 +1,274 @@
+"""`rar train`: the stages in order, resumable at any step; `accelerate` carries devices and processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Sampler
+
+from rar_cli.codec import patches_of
+from rar_cli.model import Rar
+from rar_cli.train.config import TrainConfig
+from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
+from rar_cli.train.ledger import Ledger
+from rar_cli.train.stages import Losses, freeze_for, losses
+from rar_cli.train.validation import centre_crops, validate
+
+LOG_EVERY = 100
+"""Steps between two "step" lines of the ledger."""
+
+VALIDATION_PX = 256
+VALIDATION_PHOTOS = 6
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
+
+    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint.
+    """
+
+    data: Sequence[Path]
+    out: Path
+    valid: Sequence[Path] = ()
+    warm_start: Path | None = None
+    resume: bool = False
+    hours: float | None = None
+
+
+class _Training(nn.Module):
+    """The model behind one `forward`, so that `accelerate` can wrap it for many processes."""
+
+    def __init__(self, model: Rar) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, stage_name: str, config: TrainConfig) -> Losses:
+        stage = next(s for s in config.stages if s.name == stage_name)
+        return losses(self.model, batch, stage)
+
+
+class _From(Sampler[int]):
+    """Steps in order, from where the run stands."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]) -> Path:
+    """Train, and return the folder of the averaged weights (`out/weights`)."""
+    # 1. data and model
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    torch.manual_seed(config.seed)
+    photos = load_photos(request.data, max(s.context_px for s in config.stages))
+    model = _starting_model(config, request, photos)
+    average = _averaged(model, config.average_decay)
+    body = _Training(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(body.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=config.weight_decay)
+    body, optimizer = accelerator.prepare(body, optimizer)
+    average.to(accelerator.device)
+    # 2. resume
+    state = _State(request.out / "checkpoint")
+    step, seconds = state.load(accelerator.unwrap_model(body), average, optimizer) if request.resume else (0, 0.0)
+    ledger = Ledger(request.out / "training.jsonl")
+    if accelerator.is_main_process:
+        ledger.write("begin", step=step, seconds=seconds, photos=len(photos), config=_plain(config))
+    crops = _validation_crops(request, accelerator.device)
+    # 3. steps
+    batches = DataLoader(
+        StepBatches(photos, config, accelerator.process_index),
+        batch_size=None,
+        sampler=_From(step, config.total_steps),
+        num_workers=config.workers,
+        pin_memory=accelerator.device.type == "cuda",
+        persistent_workers=False,
+    )
+    clock = _Clock(seconds, request.hours)
+    sums: dict[str, Tensor] = {}
+    seen = 0
+    stage_name = ""
+    for batch in batches:
+        stage, at = config.stage_at(step)
+        if stage.name != stage_name:
+            stage_name = stage.name
+            freeze_for(accelerator.unwrap_model(body).model, stage)
+        for group in optimizer.param_groups:
+            group["lr"] = stage.rate_at(at)
+        with accelerator.autocast():
+            found = body(batch.to(accelerator.device), stage.name, config)
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(found.total)
+        norm = accelerator.clip_grad_norm_(body.parameters(), config.clip_norm)
+        if torch.isfinite(norm):
+            optimizer.step()
+        average.update_parameters(accelerator.unwrap_model(body).model)
+        step += 1
+        seen += 1
+        for name, value in {**found.parts, "grad_norm": norm}.items():
+            sums[name] = sums.get(name, torch.zeros((), device=accelerator.device)) + value.detach()
+        if not accelerator.is_main_process:
+            if clock.over():
+                break
+            continue
+        # 4. the record
+        if step % LOG_EVERY == 0 or step == config.total_steps:
+            parts = {k: float(v) / seen for k, v in sums.items()}
+            ledger.write(
+                "step", step=step, stage=stage.name, seconds=clock.seconds(), lr=stage.rate_at(at),
+                samples=step * stage.batch_size, losses=parts,
+            )  # fmt: skip
+            say(
+                f"step {step} {stage.name} {clock.seconds():.0f} s "
+                + " ".join(f"{k}={v:.4f}" for k, v in parts.items())
+            )
+            sums, seen = {}, 0
+        if clock.due("checkpoint", config.checkpoint_minutes):
+            state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
+            _weights(average, request.out)
+        if crops is not None and clock.due("validate", config.validate_minutes):
+            _validate(average, crops, ledger, step, stage.name, clock.seconds(), say)
+        if clock.over():
+            break
+    # 5. leave a whole state behind
+    if accelerator.is_main_process:
+        state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
+        if crops is not None:
+            _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
+        ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
+        return _weights(average, request.out)
+    return request.out / "weights"
+
+
+class _State:
+    """The checkpoint folder: written beside, then swapped in, so that a kill leaves a whole one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(
+        self, body: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    ) -> None:
+        fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        tensors = {"body": body.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(tensors, fresh / "state.pt")
+        (fresh / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        fresh.rename(self.folder)
+
+    def load(self, body: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet."""
+        folder = self.folder if self.folder.exists() else self.folder.with_suffix(".old")
+        if not (folder / "progress.json").exists():
+            return 0, 0.0
+        tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        body.load_state_dict(tensors["body"])
+        average.load_state_dict(tensors["average"])
+        optimizer.load_state_dict(tensors["optimizer"])
+        progress = json.loads((folder / "progress.json").read_text())
+        return int(progress["step"]), float(progress["seconds"])
+
+
+class _Clock:
+    """Seconds of training over all pieces, and what is due."""
+
+    def __init__(self, before: float, hours: float | None) -> None:
+        self.before, self.hours = before, hours
+        self.start = time.monotonic()
+        self.last: dict[str, float] = {}
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    def due(self, what: str, minutes: float) -> bool:
+        now = time.monotonic()
+        if now - self.last.setdefault(what, self.start) < minutes * 60:
+            return False
+        self.last[what] = now
+        return True
+
+    def over(self) -> bool:
+        return self.hours is not None and time.monotonic() - self.start > self.hours * 3600
+
+
+def _starting_model(config: TrainConfig, request: TrainRequest, photos: Sequence[Photo]) -> Rar:
+    """Shipped weights where asked for, else a fresh model with the codec fitted to the photographs (stage 0)."""
+    if request.warm_start is not None:
+        return Rar.load(request.warm_start).train().requires_grad_(True)
+    model = Rar(config.model)
+    generator = torch.Generator().manual_seed(config.seed)
+    images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
+    per_photo = max(20, 40_000 // len(photos))
+    model.codec.fit(patches_of(images, config.model.codec.factor, per_photo, generator))
+    return model.train()
+
+
+def _averaged(model: Rar, decay: float) -> AveragedModel:
+    """Exponential moving average whose memory grows with the run up to `decay`."""
+
+    def update(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+        share = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        return mean.lerp(now, 1.0 - share)
+
+    return AveragedModel(model, avg_fn=update, use_buffers=False)
+
+
+def _averaged_model(average: AveragedModel) -> Rar:
+    """The averaged copy inside torch's wrapper."""
+    return cast(Rar, average.module)
+
+
+def _weights(average: AveragedModel, out: Path) -> Path:
+    folder = out / "weights"
+    fresh = out / "weights.part"
+    _averaged_model(average).save(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def _validation_crops(request: TrainRequest, device: torch.device) -> Tensor | None:
+    if not request.valid:
+        return None
+    photos = load_photos(request.valid, VALIDATION_PX)
+    chosen = photos[:: max(len(photos) // VALIDATION_PHOTOS, 1)][:VALIDATION_PHOTOS]
+    return centre_crops(chosen, VALIDATION_PX).to(device)
+
+
+def _validate(
+    average: AveragedModel,
+    crops: Tensor,
+    ledger: Ledger,
+    step: int,
+    stage: str,
+    seconds: float,
+    say: Callable[[str], None],
+) -> None:
+    model = _averaged_model(average).eval()
+    table = validate(model, crops)
+    ledger.write("validation", step=step, stage=stage, seconds=seconds, psnr_db=table)
+    say(f"validation at {step}: " + ", ".join(f"{k} {a:.1f}>{b:.1f}>{c:.1f}" for k, (a, b, c) in table.items()))
+    model.train()
+
+
+def _plain(config: TrainConfig) -> dict[str, object]:
+    return json.loads(json.dumps(asdict(config)))

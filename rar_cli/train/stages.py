@@ -1,0 +1,170 @@
+"""The stages of the recipe as functions (model, batch) -> losses (design, Sec. 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rar_cli.model import Rar
+from rar_cli.train.config import Stage
+from rar_cli.train.data import Batch
+from rar_cli.train.losses import (
+    latent_mse,
+    mse_to_psnr,
+    psnr_to_score,
+    ranking_loss,
+    restoration_loss,
+    score_loss,
+    severity_loss,
+)
+from rar_cli.transport import on_path, velocity_to_target
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The total to minimise and its named parts for the ledger."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def freeze_for(model: Rar, stage: Stage) -> None:
+    """Let only the parts learn that the stage trains."""
+    model.codec.requires_grad_(stage.kind == "end_to_end")
+    model.codec.analysis.requires_grad_(False)  # the exact shortcut stays; the branches move
+    model.codec.synthesis.requires_grad_(False)
+    model.assessor.requires_grad_(True)
+    model.restorer.requires_grad_(stage.kind != "assessor")
+
+
+def losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
+    """The losses of one step of `stage`."""
+    if stage.kind == "assessor":
+        return assessor_losses(model, batch)
+    if stage.kind == "restorer":
+        return restorer_losses(model, batch, stage)
+    return end_to_end_losses(model, batch, stage)
+
+
+def assessor_losses(model: Rar, batch: Batch) -> Losses:
+    """Stage 1: severities and score on latents between degraded and clean."""
+    with torch.no_grad():
+        clean = model.codec.encode(batch.clean)
+        latent = on_path(model.codec.encode(batch.degraded), clean, batch.t)
+    assessment = model.assessor(latent)
+    severity = severity_loss(assessment.severities, batch.severities * (1 - batch.t[:, None]))
+    score = score_loss(assessment.score, _true_score(model, latent, clean))
+    return Losses(severity + 0.3 * score, {"severity": severity, "score": score})
+
+
+def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
+    """Stage 2: the condition from the whole crop, the velocity on a window of it, all in latent space."""
+    with torch.no_grad():
+        clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
+        first = start
+        start, left = _own_work(model, batch, start, target)
+    assessment = model.assessor(start, remove_mask=batch.remove_mask, severities=_forced(batch, left))
+    severity = severity_loss(assessment.severities, _remaining(batch, left))
+    score = score_loss(assessment.score, _true_score(model, start, clean))
+    rank = _rank(model, batch, assessment.score, start, first, clean)
+    cut = _Window(stage, model, batch)
+    z_0, z_1 = cut(start), cut(target)
+    z_t = on_path(z_0, z_1, batch.t)
+    v = model.restorer(z_t, batch.t, assessment.condition)
+    restoration = restoration_loss(velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
+    total = restoration + 0.1 * severity + 0.03 * score + 0.03 * rank
+    return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
+
+
+def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
+    """Stage 3: codec, assessor and two unrolled rounds against the decoded picture (Sec. 1.5).
+
+    The second round sees what the first one really made; gradients run through both and through
+    the condition of each. The codec is held to reproduce clean pictures by a loss of its own.
+    """
+    clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
+    cut = _Window(stage, model, batch)
+    pixels = _Window(stage, model, batch, factor=model.params.codec.factor)(batch.target)
+    truth = cut(target.detach())
+    parts: dict[str, Tensor] = {}
+    total = start.new_zeros(())
+    latent, whole = cut(start), start
+    left = torch.ones_like(batch.t)
+    scores = []
+    for number, weight in ((1, 1.0), (2, 0.5)):
+        assessment = model.assessor(whole, remove_mask=batch.remove_mask)
+        reference = clean.detach() if number == 1 else cut(clean.detach())
+        parts[f"severity_{number}"] = severity_loss(assessment.severities, _remaining(batch, left))
+        parts[f"score_{number}"] = score_loss(assessment.score, _true_score(model, whole, reference))
+        scores.append(assessment.score)
+        restored = model.move(latent, assessment.condition)
+        image = model.codec.decode(restored)
+        parts[f"image_{number}"] = ((image - pixels).square() + 1e-6).sqrt().mean()
+        parts[f"latent_{number}"] = restoration_loss(restored, truth, model.codec.scale)
+        total = total + weight * (8.0 * parts[f"image_{number}"] + 0.5 * parts[f"latent_{number}"])
+        total = total + 0.1 * parts[f"severity_{number}"] + 0.03 * parts[f"score_{number}"]
+        left = _left(model, restored, latent, truth) if number == 1 else left
+        latent = whole = restored
+    parts["codec"] = (model.codec.decode(clean) - batch.clean).square().mean().add(1e-8).sqrt()
+    return Losses(total + 4.0 * parts["codec"], parts)
+
+
+def _true_score(model: Rar, latent: Tensor, clean: Tensor) -> Tensor:
+    return psnr_to_score(mse_to_psnr(latent_mse(latent.detach(), clean, model.codec.scale)))
+
+
+def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor:
+    """Share (b,) in [0, 1] of the error that a round has left; 1 - t on the straight path."""
+    before = latent_mse(start, target, model.codec.scale)
+    after = latent_mse(restored, target, model.codec.scale)
+    return (after / before.clamp_min(1e-8)).sqrt().clamp(0.0, 1.0).detach()
+
+
+def _own_work(model: Rar, batch: Batch, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the chosen pictures by what the model makes of them in one round."""
+    left = torch.ones_like(batch.t)
+    chosen = batch.unrolled.nonzero().squeeze(1)
+    if not len(chosen):
+        return start, left
+    condition = model.assessor(start[chosen], remove_mask=batch.remove_mask[chosen]).condition
+    restored = model.move(start[chosen], condition)
+    left[chosen] = _left(model, restored, start[chosen], target[chosen])
+    return start.index_copy(0, chosen, restored), left
+
+
+def _remaining(batch: Batch, left: Tensor) -> Tensor:
+    """True severities (b, 9) after a round: what was to be removed shrinks, what is kept stays."""
+    return batch.severities * torch.where(batch.remove_mask > 0, left[:, None], 1.0)
+
+
+def _rank(model: Rar, batch: Batch, score: Tensor, start: Tensor, first: Tensor, clean: Tensor) -> Tensor:
+    """Ranking loss between the input and the model's own work on it."""
+    chosen = batch.unrolled.nonzero().squeeze(1)
+    if not len(chosen):
+        return score.new_zeros(())
+    before = model.assessor(first[chosen]).score
+    truth = _true_score(model, start[chosen], clean[chosen]) - _true_score(model, first[chosen], clean[chosen])
+    return ranking_loss(score[chosen] - before, truth)
+
+
+def _forced(batch: Batch, left: Tensor) -> Tensor:
+    """True severities where forced; NaN, which means those found, elsewhere."""
+    return torch.where(batch.forced[:, None], _remaining(batch, left), float("nan"))
+
+
+class _Window:
+    """Cuts each picture's window out of a context-sized tensor."""
+
+    def __init__(self, stage: Stage, model: Rar, batch: Batch, factor: int = 1) -> None:
+        cell = model.params.codec.factor
+        self.side = stage.window_px // cell
+        free = stage.context_px // cell - self.side + 1
+        self.corners = (batch.window * free).long().tolist()
+        self.factor = factor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        f, side = self.factor, self.side * self.factor
+        cuts = [x[i, :, y * f : y * f + side, u * f : u * f + side] for i, (y, u) in enumerate(self.corners)]
+        return torch.stack(cuts).contiguous(memory_format=torch.channels_last)

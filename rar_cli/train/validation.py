@@ -1,0 +1,69 @@
+"""Validation while training: mean PSNR per suite on fixed crops of held-out photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rar_cli.degradations import quantise, stack
+from rar_cli.loop import rounds, settle
+from rar_cli.model import Rar
+from rar_cli.train.data import Photo
+from rar_cli.types import DEGRADATIONS, Degradation
+
+D = Degradation
+STACKED: tuple[tuple[Degradation, ...], ...] = (
+    (D.LOW_LIGHT, D.NOISE),
+    (D.HAZE, D.RAIN),
+    (D.LOW_LIGHT, D.HAZE),
+    (D.HAZE, D.SNOW),
+    (D.RAIN, D.NOISE),
+    (D.BLUR, D.NOISE, D.JPEG),
+)
+"""The stacked suites, each in the order of the world."""
+
+SUITES: dict[str, tuple[Degradation, ...]] = {
+    "clean": (),
+    **{d.value: (d,) for d in DEGRADATIONS},
+    **{"+".join(names): names for names in STACKED},
+}
+
+
+def centre_crops(photos: Sequence[Photo], side: int) -> Tensor:
+    """(n, 3, side, side) in [0, 1] from photographs at least `side` px on both sides."""
+    crops = []
+    for photo in photos:
+        y, x = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+        crops.append(torch.from_numpy(photo[y : y + side, x : x + side].copy()))
+    return torch.stack(crops).permute(0, 3, 1, 2).float() / 255.0
+
+
+@torch.inference_mode()
+def validate(model: Rar, clean: Tensor, severity: float = 0.5, seed: int = 1) -> dict[str, list[float]]:
+    """suite -> [PSNR of the input, after one round, of the final picture] in dB.
+
+    clean: (n, 3, h, w) on the model's device. Seeds are fixed, so figures compare across runs.
+    """
+    table = {}
+    for name, degradations in SUITES.items():
+        rng = np.random.default_rng(seed)
+        images = [x.permute(1, 2, 0).cpu().numpy() for x in clean]
+        degraded = [quantise(stack(degradations, severity, rng).apply(x)[-1]) for x in images]
+        batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(clean.device)
+        latent = model.codec.encode(batch)
+        condition = model.assessor(latent).condition
+        once = model.codec.decode(model.move(latent, condition))
+        outcome = settle(rounds(model.assessor, model.move, latent, model.policy))
+        final = torch.stack(
+            [batch[i] if r.best_round == 0 else model.codec.decode(r.latent)[0] for i, r in enumerate(outcome)]
+        )
+        table[name] = [_psnr_db(x, clean) for x in (batch, once, final)]
+    return table
+
+
+def _psnr_db(images: Tensor, clean: Tensor) -> float:
+    mse = (images.clamp(0, 1) - clean).square().mean(dim=(1, 2, 3)).clamp_min(1e-6)
+    return float((-10 * mse.log10()).mean())

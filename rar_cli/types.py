@@ -1,0 +1,108 @@
+"""The words of the project as types: plain data, no behaviour beyond small derived views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Degradation(StrEnum):
+    """What can be wrong with a photograph. The order is that of the severity vector."""
+
+    NOISE = "noise"
+    BLUR = "blur"
+    MOTION_BLUR = "motion_blur"
+    JPEG = "jpeg"
+    LOW_LIGHT = "low_light"
+    HAZE = "haze"
+    RAIN = "rain"
+    SNOW = "snow"
+    LOW_RESOLUTION = "low_resolution"
+
+
+DEGRADATIONS: tuple[Degradation, ...] = tuple(Degradation)
+
+
+class Verdict(StrEnum):
+    """What follows from an assessment within the loop."""
+
+    ACCEPT = "accept"
+    REPEAT = "repeat"
+    REVERT = "revert"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True)
+class StopPolicy:
+    """When a picture leaves the loop.
+
+    accept_score: score in [0, 100] from which a latent is good enough.
+    min_gain: least gain of the score that a further round must bring.
+    clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove".
+    max_rounds: most transports per picture.
+    """
+
+    accept_score: float = 85.0
+    min_gain: float = 0.0
+    clear_severity: float = 0.08
+    max_rounds: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.accept_score <= 100.0:
+            raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
+        if self.max_rounds < 0:
+            raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the assessor says of a batch of latents.
+
+    score: (b,), in [0, 100], higher is better. severities: (b, 9), in [0, 1], in the order of
+    `DEGRADATIONS`. condition: (b, n, d) continuous tokens for the restorer, never text.
+    """
+
+    score: Tensor
+    severities: Tensor
+    condition: Tensor
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass over one picture; index 0 is the input as assessed, before any transport."""
+
+    index: int
+    score: float
+    severities: Mapping[Degradation, float]
+    verdict: Verdict
+    reason: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """The outcome for one picture: its trace, the best round, and the latent worth decoding."""
+
+    trace: tuple[Round, ...]
+    best_round: int
+    latent: Tensor = field(repr=False)
+
+    @property
+    def stop(self) -> Verdict:
+        """The verdict that ended the loop."""
+        return self.trace[-1].verdict
+
+    @property
+    def score_before(self) -> float:
+        """The score of the input."""
+        return self.trace[0].score
+
+    @property
+    def score_after(self) -> float:
+        """The score of the round that is kept."""
+        return self.trace[self.best_round].score

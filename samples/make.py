@@ -1,0 +1,58 @@
+"""Makes `samples/` from pictures that scikit-image and scikit-learn ship (pip install both).
+
+    python samples/make.py
+
+Each picture is reduced to at most 384 px, which also removes the traces of its own compression,
+then degraded by rar's own synthesis under fixed seeds. Licences: SOURCES.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import sklearn.datasets
+from PIL import Image
+
+from rar_cli.degradations import quantise, stack
+from rar_cli.types import Degradation as D
+
+HERE = Path(__file__).parent
+SIDE = 384
+
+RECIPES = {
+    "astronaut": (D.LOW_LIGHT, D.NOISE),
+    "brick": (D.RAIN,),
+    "camera": (D.JPEG,),
+    "chelsea": (D.NOISE,),
+    "china": (D.HAZE, D.RAIN),
+    "coffee": (D.LOW_LIGHT,),
+    "flower": (D.BLUR, D.NOISE, D.JPEG),
+    "rocket": (D.HAZE,),
+}
+SEVERITY = 0.55
+
+
+def original(name: str) -> Image.Image:
+    """The picture as its package ships it."""
+    if name in {"china", "flower"}:
+        return Image.fromarray(sklearn.datasets.load_sample_image(f"{name}.jpg"))
+    return Image.fromarray(getattr(skimage.data, name)())
+
+
+def main() -> None:
+    """Write clean/ and degraded/."""
+    for number, (name, degradations) in enumerate(RECIPES.items()):
+        image = original(name)
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.save(HERE / "clean" / f"{name}.png", optimize=True)
+        clean = np.asarray(image.convert("RGB"), np.float32) / 255.0
+        recipe = stack(degradations, SEVERITY, np.random.default_rng(100 + number))
+        pixels = (quantise(recipe.apply(clean)[-1]) * 255.0).round().astype(np.uint8)
+        degraded = Image.fromarray(pixels)
+        if image.mode == "L":
+            degraded = degraded.convert("L")
+        degraded.save(HERE / "degraded" / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Shared fixtures: fixed seeds, no network, a tiny model saved as a weights folder."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rar_cli.model import Rar
+from rar_cli.weights import write_manifest
+from tests.fakes import tiny_params
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(self, address, *rest):
+        if self.family != socket.AF_UNIX and "127.0.0.1" not in str(address):
+            raise AssertionError(f"network use: {address}")
+        return connect(self, address, *rest)
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def tiny() -> Rar:
+    """The real classes at toy width with random weights, codec fitted to random patches."""
+    model = Rar(tiny_params())
+    model.codec.fit(torch.rand(4000, 3, 4, 4))
+    return model.eval()
+
+
+@pytest.fixture
+def busy(tiny: Rar) -> Rar:
+    """A tiny model whose zero-initialised ends are awake, so that it changes pictures."""
+    for parameter in tiny.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    return tiny
+
+
+@pytest.fixture
+def weights_dir(busy: Rar, tmp_path: Path) -> Path:
+    """A verified folder of weights."""
+    folder = tmp_path / "tiny-weights"
+    busy.save(folder)
+    write_manifest(folder, "tiny", "Apache-2.0", "random numbers")
+    return folder
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A small colourful picture (48, 56, 3) uint8 with edges and gradients."""
+    y, x = np.mgrid[0:48, 0:56]
+    pixels = np.stack([x * 4, y * 5, (x * y) % 256], axis=-1).astype(np.uint8)
+    pixels[10:20, 10:30] = (200, 30, 60)
+    return pixels
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Three pictures of two sizes and two formats."""
+    path = tmp_path / "in"
+    path.mkdir()
+    Image.fromarray(photo).save(path / "a.png")
+    Image.fromarray(photo[::-1].copy()).save(path / "b.jpg", quality=90)
+    Image.fromarray(photo[:32, :32]).save(path / "c.webp", quality=90)
+    return path

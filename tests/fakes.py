@@ -1,0 +1,66 @@
+"""Scripted stand-ins, and parameters of the real classes at toy width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rar_cli.assessor import AssessorParams
+from rar_cli.codec import CodecParams
+from rar_cli.model import RarParams
+from rar_cli.restorer import RestorerParams
+from rar_cli.types import DEGRADATIONS, Assessment
+
+
+def tiny_params() -> RarParams:
+    return RarParams(
+        CodecParams(factor=4, channels=48, width=8),
+        AssessorParams(
+            channels=48, stem=(8, 8, 8), grid=2, width=16, layers=1, heads=2, condition_width=8, free_tokens=2
+        ),
+        RestorerParams(
+            channels=48,
+            widths=(8, 8, 8),
+            blocks=(1, 1, 1),
+            condition_tokens=11,
+            condition_width=8,
+            modulation_width=16,
+        ),
+    )
+
+
+class FakeAssessor:
+    """Gives each picture its scripted scores, one per call that sees it; counts calls."""
+
+    def __init__(self, scores: list[list[float]], severity: float = 0.5) -> None:
+        self.scripts = [list(s) for s in scores]
+        self.severity = severity
+        self.calls = 0
+
+    def __call__(self, latent: Tensor) -> Assessment:
+        self.calls += 1
+        pictures = latent[:, 0, 0, 0].long().tolist()  # each fake latent carries its number
+        score = torch.tensor([self.scripts[p].pop(0) for p in pictures])
+        severities = torch.full((len(pictures), len(DEGRADATIONS)), self.severity)
+        return Assessment(score, severities, torch.zeros(len(pictures), 1, 1))
+
+
+class FakeMove:
+    """Adds 1 to channel 1 per transport, leaves the number in channel 0; counts pictures moved."""
+
+    def __init__(self) -> None:
+        self.moved = 0
+
+    def __call__(self, latent: Tensor, condition: Tensor) -> Tensor:
+        assert len(latent) == len(condition)
+        self.moved += len(latent)
+        latent = latent.clone()
+        latent[:, 1] += 1
+        return latent
+
+
+def numbered(count: int) -> Tensor:
+    """Fake latents (count, 2, 1, 1): picture number, rounds so far."""
+    latent = torch.zeros(count, 2, 1, 1)
+    latent[:, 0, 0, 0] = torch.arange(count)
+    return latent

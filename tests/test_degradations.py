@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from rar_cli.degradations import Recipe, Step, degrade, quantise, random_recipe, stack
+from rar_cli.types import DEGRADATIONS, Degradation
+
+
+@pytest.fixture
+def image():
+    y, x = np.mgrid[0:40, 0:52].astype(np.float32)
+    base = 0.5 + 0.25 * np.sin(x / 3) + 0.2 * np.cos(y / 4)
+    return np.clip(np.stack([base, base * 0.8, 1 - base], -1), 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("severity", [0.0, 0.5, 1.0])
+def test_each_degradation_is_a_seeded_pure_function_within_range(image, name, severity):
+    before = image.copy()
+    for seed in range(8):  # several models each
+        first = degrade(image, name, severity, seed)
+        assert first.dtype == np.float32
+        assert first.shape == image.shape
+        assert np.isfinite(first).all()
+        assert first.min() >= 0
+        assert first.max() <= 1
+        assert np.array_equal(first, degrade(image, name, severity, seed))
+    assert np.array_equal(before, image)
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_more_severity_does_more_damage(image, name):
+    def damage(severity):
+        return np.mean([np.square(degrade(image, name, severity, s) - image).mean() for s in range(12)])
+
+    assert damage(0.9) > damage(0.4) > damage(0.1) > 0
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 3)])
+def test_tiny_pictures_survive(name, shape):
+    for seed in range(5):
+        assert degrade(np.full((*shape, 3), 0.5, np.float32), name, 0.7, seed).shape == (*shape, 3)
+
+
+def test_severity_outside_0_1_is_refused(image):
+    with pytest.raises(ValueError, match=r"got 1\.5"):
+        degrade(image, Degradation.NOISE, 1.5, 0)
+
+
+def test_a_recipe_gives_every_intermediate_picture_and_its_parts_keep_their_seeds(image):
+    recipe = stack((Degradation.NOISE, Degradation.HAZE), 0.5, np.random.default_rng(1))
+    clean, hazy, both = recipe.apply(image)
+    assert clean is image
+    kept = recipe.keeping({Degradation.HAZE})
+    assert np.array_equal(kept.apply(image)[-1], hazy)
+    assert not np.array_equal(hazy, both)
+
+
+def test_stacks_follow_the_order_of_the_world():
+    recipe = stack(tuple(DEGRADATIONS), 0.3, np.random.default_rng(0))
+    order = [step.degradation for step in recipe.steps]
+    assert order.index(Degradation.HAZE) < order.index(Degradation.BLUR) < order.index(Degradation.NOISE)
+    assert order[-1] is Degradation.JPEG
+
+
+def test_random_recipes_cover_every_degradation_and_depth_and_stay_in_range():
+    recipes = [random_recipe(np.random.default_rng(i)) for i in range(400)]
+    assert {len(r.steps) for r in recipes} >= {0, 1, 2, 3, 4}
+    assert {s.degradation for r in recipes for s in r.steps} == set(Degradation)
+    assert all(0.1 <= s.severity <= 1 for r in recipes for s in r.steps)
+    assert all(len({s.degradation for s in r.steps}) == len(r.steps) for r in recipes)
+
+
+def test_severities_come_in_the_order_of_the_vector():
+    recipe = Recipe((Step(Degradation.RAIN, 0.25, 0), Step(Degradation.NOISE, 0.5, 1)))
+    assert recipe.severities().tolist() == [0.5, 0, 0, 0, 0, 0, 0.25, 0, 0]
+
+
+def test_quantise_lands_on_8_bit_levels(image):
+    levels = quantise(image) * 255
+    assert np.abs(levels - np.rint(levels)).max() < 1e-4

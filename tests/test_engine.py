@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from rar_cli import engine as module
+from rar_cli.engine import Engine, mask_of, pick_device, pick_dtype, restore
+from rar_cli.errors import UsageError
+from rar_cli.types import Degradation, StopPolicy, Verdict
+
+
+
+def policy(rounds: int) -> StopPolicy:
+    return StopPolicy(accept_score=100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 5])
+def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, monkeypatch, rounds):
+    calls = {"encode": 0, "decode": 0}
+    for name in calls:
+        real = getattr(busy.codec, name)
+
+        def counted(*args, _name=name, _real=real):
+            calls[_name] += 1
+            return _real(*args)
+
+        monkeypatch.setattr(busy.codec, name, counted)
+    engine = Engine(busy, "cpu", "float32")
+    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(rounds))
+    assert len(outcome.restoration.trace) == rounds + 1
+    assert calls == {"encode": 1, "decode": 1 if outcome.restoration.best_round else 0}
+    if rounds:
+        assert outcome.restoration.best_round >= 1
+
+
+def test_no_text_is_made_inside_the_loop(busy, monkeypatch):
+    """Neither a tokenizer nor generation nor a description is called between encode and decode."""
+    from transformers import GenerationMixin
+
+    from rar_cli import report
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("text inside the loop")
+
+    monkeypatch.setattr(GenerationMixin, "generate", refuse)
+    monkeypatch.setattr(report, "describe", refuse)
+    engine = Engine(busy, "cpu", "float32")
+    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(2))
+    assert outcome.image is not None
+    assert engine.assess(engine.encode(torch.rand(1, 3, 20, 24))).condition.dtype == torch.float32
+
+
+def test_an_accepted_picture_is_not_decoded(busy):
+    engine = Engine(busy, "cpu", "float32")
+    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), StopPolicy(accept_score=0.0))
+    assert outcome.image is None
+    assert outcome.restoration.stop is Verdict.ACCEPT
+
+
+def test_a_batch_gives_what_its_pictures_give_alone(busy):
+    engine = Engine(busy, "cpu", "float32")
+    images = torch.rand(3, 3, 24, 20)
+    together = restore(engine, images, policy(2))
+    for i, outcome in enumerate(together):
+        (alone,) = restore(engine, images[i : i + 1], policy(2))
+        assert alone.restoration.best_round == outcome.restoration.best_round
+        torch.testing.assert_close(alone.image, outcome.image, atol=1e-4, rtol=0)
+
+
+def test_the_same_call_gives_the_same_bits(busy):
+    engine = Engine(busy, "cpu", "float32")
+    image = torch.rand(1, 3, 30, 34)
+    first, second = (restore(engine, image, policy(3))[0] for _ in range(2))
+    assert torch.equal(first.image, second.image)
+
+
+def test_tiles_agree_with_the_whole(busy, monkeypatch):
+    monkeypatch.setattr(module, "OVERLAP_PX", 64)
+    whole, tiled = Engine(busy, "cpu", "float32", 768), Engine(busy, "cpu", "float32", 128)
+    image = torch.rand(1, 3, 200, 260)
+    a, b = restore(whole, image, policy(2))[0], restore(tiled, image, policy(2))[0]
+    torch.testing.assert_close(a.restoration.score_before, b.restoration.score_before, atol=1e-2, rtol=0)
+    difference = (a.image - b.image).abs() * 255
+    assert difference.mean() < 1, difference.mean()
+    assert difference.max() < 4, difference.max()
+
+
+def test_save_rounds_decodes_each_round_and_the_best_is_among_them(busy):
+    engine = Engine(busy, "cpu", "float32")
+    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(3), keep_rounds=True)
+    assert len(outcome.images) == 3
+    assert torch.equal(outcome.images[outcome.restoration.best_round - 1], outcome.image)
+
+
+def test_bfloat16_stays_near_float32(busy):
+    image = torch.rand(1, 3, 32, 32)
+    exact = restore(Engine(busy, "cpu", "float32"), image, policy(1))[0].image
+    coarse = restore(Engine(busy, "cpu", "bfloat16"), image, policy(1))[0].image
+    assert (exact - coarse).abs().mean() < 0.02
+
+
+def test_masks_name_what_is_removed():
+    assert mask_of((), ()) is None
+    assert mask_of((Degradation.RAIN,), ()).tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 0]
+    assert mask_of((), (Degradation.NOISE,)).tolist() == [0] + [1] * 8
+    with pytest.raises(UsageError, match="exclude each other"):
+        mask_of((Degradation.RAIN,), (Degradation.NOISE,))
+
+
+def test_impossible_devices_types_and_tiles_are_refused(busy):
+    with pytest.raises(UsageError, match="--device warp"):
+        pick_device("warp")
+    with pytest.raises(UsageError, match="--dtype int8"):
+        pick_dtype("int8", torch.device("cpu"))
+    with pytest.raises(UsageError, match="not on the CPU"):
+        pick_dtype("float16", torch.device("cpu"))
+    with pytest.raises(UsageError, match="too small"):
+        Engine(busy, "cpu", "float32", tile_px=16)

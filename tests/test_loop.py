@@ -1,0 +1,60 @@
+import torch
+
+from rar_cli.loop import rounds, settle
+from rar_cli.types import StopPolicy, Verdict
+from tests.fakes import FakeAssessor, FakeMove, numbered
+
+POLICY = StopPolicy(accept_score=80.0, max_rounds=3)
+
+
+def run(scores, policy=POLICY, severity=0.5, mask=None):
+    assess, move = FakeAssessor(scores, severity), FakeMove()
+    outcome = settle(rounds(assess, move, numbered(len(scores)), policy, mask))
+    return outcome, assess, move
+
+
+def test_a_picture_accepted_at_round_0_is_never_transported():
+    (kept,), assess, move = run([[90.0]])
+    assert (kept.best_round, kept.stop, assess.calls, move.moved) == (0, Verdict.ACCEPT, 1, 0)
+
+
+def test_the_loop_ends_when_the_score_is_reached():
+    (kept,), assess, move = run([[10.0, 50.0, 85.0]])
+    assert (kept.best_round, kept.stop, assess.calls, move.moved) == (2, Verdict.ACCEPT, 3, 2)
+    assert kept.latent[0, 1].item() == 2
+
+
+def test_a_worse_round_is_thrown_away_and_the_best_is_kept():
+    (kept,), _, move = run([[10.0, 50.0, 40.0]])
+    assert (kept.best_round, kept.stop, move.moved) == (1, Verdict.REVERT, 2)
+    assert kept.latent[0, 1].item() == 1
+    assert kept.score_after == 50.0
+
+
+def test_the_loop_never_exceeds_max_rounds():
+    (kept,), _, move = run([[10.0, 20.0, 30.0, 40.0]])
+    assert (kept.best_round, kept.stop, move.moved) == (3, Verdict.EXHAUSTED, 3)
+
+
+def test_each_picture_of_a_batch_leaves_with_its_own_verdict():
+    outcome, assess, move = run([[10.0, 50.0, 85.0], [95.0], [30.0, 20.0], [1.0, 2.0, 3.0, 4.0]])
+    assert [k.best_round for k in outcome] == [2, 0, 0, 3]
+    assert [k.stop for k in outcome] == [Verdict.ACCEPT, Verdict.ACCEPT, Verdict.REVERT, Verdict.EXHAUSTED]
+    assert [k.latent[0, 0].item() for k in outcome] == [0, 1, 2, 3]
+    assert move.moved == 2 + 0 + 1 + 3
+    assert assess.calls == 4
+
+
+def test_nothing_left_to_remove_is_judged_among_the_wanted_degradations_alone():
+    (kept,), _, move = run([[10.0]], mask=torch.zeros(9))
+    assert kept.stop is Verdict.ACCEPT
+    assert move.moved == 0
+
+
+def test_rounds_is_lazy_so_that_a_caller_may_stop_between_rounds():
+    assess, move = FakeAssessor([[1.0, 2.0, 3.0, 4.0]]), FakeMove()
+    passes = rounds(assess, move, numbered(1), POLICY)
+    first = next(passes)
+    assert (first.index, assess.calls, move.moved) == (0, 1, 0)
+    passes.close()
+    assert move.moved == 0

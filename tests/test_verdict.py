@@ -1,0 +1,52 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rar_cli.types import StopPolicy, Verdict
+from rar_cli.verdict import judge
+
+POLICY = StopPolicy(accept_score=80.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
+
+
+@pytest.mark.parametrize(
+    ("index", "score", "best", "worst", "expected"),
+    [
+        (0, 90.0, None, 0.9, Verdict.ACCEPT),
+        (0, 50.0, None, 0.05, Verdict.ACCEPT),
+        (0, 50.0, None, 0.5, Verdict.REPEAT),
+        (1, 60.0, 50.0, 0.5, Verdict.REPEAT),
+        (1, 50.5, 50.0, 0.5, Verdict.REVERT),
+        (1, 40.0, 50.0, 0.0, Verdict.REVERT),
+        (2, 85.0, 60.0, 0.5, Verdict.ACCEPT),
+        (3, 60.0, 50.0, 0.5, Verdict.EXHAUSTED),
+        (3, 40.0, 50.0, 0.5, Verdict.REVERT),
+    ],
+)
+def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expected):
+    verdict, reason = judge(index, score, best, worst, POLICY)
+    assert verdict is expected
+    assert reason
+
+
+def test_no_round_is_allowed_when_max_rounds_is_zero():
+    assert judge(0, 10.0, None, 0.9, StopPolicy(max_rounds=0))[0] is Verdict.EXHAUSTED
+
+
+@given(
+    st.integers(0, 10),
+    st.floats(0, 100),
+    st.one_of(st.none(), st.floats(0, 100)),
+    st.floats(0, 1),
+    st.integers(0, 8),
+)
+def test_repeat_is_never_given_at_or_past_max_rounds(index, score, best, worst, most):
+    verdict, _ = judge(index, score, best, worst, StopPolicy(max_rounds=most))
+    assert verdict is not Verdict.REPEAT or index < most
+    if best is not None and score < best:
+        assert verdict is Verdict.REVERT
+
+
+@pytest.mark.parametrize("options", [{"accept_score": 101.0}, {"accept_score": -1.0}, {"max_rounds": -1}])
+def test_impossible_policies_are_refused(options):
+    with pytest.raises(ValueError, match="must"):
+        StopPolicy(**options)
