@@ -67,8 +67,9 @@ class Codec(nn.Module):
         """
         f, c = self.params.factor, self.params.channels
         rows = rearrange(patches.double(), "n c y x -> n (c y x)")
-        mean = rows.mean(0)
-        variances, basis = torch.linalg.eigh(torch.cov((rows - mean).T))
+        colour = rearrange(rows, "n (c p) -> c (n p)", c=3).mean(1)
+        mean = colour.repeat_interleave(f * f)  # flat, as `synthesis` has one bias per colour
+        variances, basis = torch.linalg.eigh(torch.cov(rows.T))
         basis = basis.flip(1)[:, :c].T  # (c, 3 f f), strongest first
         scale = (variances.flip(0)[:c].clamp_min(0) + floor**2).sqrt()
         self.scale.copy_(scale)
@@ -76,8 +77,7 @@ class Codec(nn.Module):
         self.analysis.weight.copy_(rearrange(analysis, "k (c y x) -> k c y x", c=3, y=f))
         self.analysis.bias.copy_(-(analysis @ mean))  # type: ignore[union-attr]
         self.synthesis.weight.copy_(rearrange(basis * scale[:, None], "k (c y x) -> k c y x", c=3, y=f))
-        # One bias per colour cannot carry the mean patch, but a photograph's mean patch is flat.
-        self.synthesis.bias.copy_(rearrange(mean, "(c p) -> c p", c=3).mean(1))  # type: ignore[union-attr]
+        self.synthesis.bias.copy_(colour)  # type: ignore[union-attr]
 
 
 def zero_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> nn.Module:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
-from rar_cli.metadata import Metadata, read_metadata
+from rar_cli.metadata import EXIF_IFD, GPS_IFD, Metadata, read_metadata, tiff_tags
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,10 +79,15 @@ def read_picture(data: bytes, name: str) -> Picture:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 frames = getattr(image, "n_frames", 1)
                 raise ImageError(f"{name}: holds {frames} frames; rar restores stills, extract the frames first")
+            deep = _deep(image)  # before anything loads the pixels
+            tiff = image.format == "TIFF"
+            if not tiff:
+                image.load()  # raises on damage, which reading a PNG's EXIF would swallow
             metadata, orientation = read_metadata(image)
             jpeg = _jpeg_settings(image)
-            deep = _deep(image)
-            image.load()  # raises on truncated data
+            if tiff:
+                image.load()  # drops the tags that were read above
+                orientation = orientation if deep else 1  # and has turned the picture already
             picture = _decode_deep(data, metadata, image.format or "") if deep else _decode(image, metadata)
             upright = _upright(picture, orientation)
             return replace(upright, jpeg=jpeg, format=_format(image))
@@ -317,8 +322,6 @@ def _options(picture: Picture, format_name: str, quality: int | None) -> dict[st
         return _jpeg_options(picture, quality)
     if format_name in {"WEBP", "AVIF", "HEIF"}:
         return {"quality": 95 if quality is None else quality}
-    if format_name == "TIFF":
-        return {"compression": "tiff_adobe_deflate"}
     return {}
 
 
@@ -345,7 +348,9 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if format_name == "BMP":
         return {"dpi": metadata.dpi} if metadata.dpi else {}
-    if metadata.exif:
+    if format_name == "TIFF":
+        options.update(_tiff_options(metadata))
+    elif metadata.exif:
         options["exif"] = metadata.exif
     if metadata.icc:
         options["icc_profile"] = metadata.icc
@@ -353,16 +358,21 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
         options["dpi"] = metadata.dpi
     if metadata.xmp:
         if format_name == "PNG":
-            from PIL import PngImagePlugin
-
             text = PngImagePlugin.PngInfo()
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
-        elif format_name == "TIFF":
-            options["tiffinfo"] = {700: metadata.xmp}
-        else:
+        elif format_name != "TIFF":
             options["xmp"] = metadata.xmp
     return options
+
+
+def _tiff_options(metadata: Metadata) -> dict[str, Any]:
+    """Tags, and compression where it is possible: Pillow's compressing writer has no nested directories."""
+    tags = tiff_tags(metadata.exif) if metadata.exif else TiffImagePlugin.ImageFileDirectory_v2()
+    nested = EXIF_IFD in tags or GPS_IFD in tags
+    if metadata.xmp:
+        tags[700] = metadata.xmp
+    return {"tiffinfo": tags, "compression": "raw" if nested else "tiff_adobe_deflate"}
 
 
 def _deep_array(picture: Picture) -> Pixels:

@@ -10,8 +10,12 @@ import io
 import re
 from dataclasses import dataclass, replace
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
+EXIF_IFD = 0x8769
+GPS_IFD = 0x8825
+DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0112, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298}
+"""Description, maker, model, orientation, software, date, artist, computer, rating, copyright."""
 ORIENTATION = 0x0112
 SOFTWARE = 0x0131
 
@@ -47,6 +51,8 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, int]:
         exif = image.getexif()
         found = exif.get(ORIENTATION, 1)
         orientation = found if found in range(1, 9) else 1
+        if image.format == "TIFF":
+            exif = _descriptive(exif)
         if exif:
             exif[ORIENTATION] = 1
             exif_bytes = exif.tobytes()
@@ -67,12 +73,36 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, int]:
     return Metadata(exif_bytes, icc, xmp or None, _dpi(image), tuple(warnings)), orientation
 
 
+def _descriptive(exif: Image.Exif) -> Image.Exif:
+    """A TIFF's own directory mixes EXIF with the layout of its pixels: keep what describes the picture."""
+    kept = Image.Exif()
+    for tag in DESCRIPTIVE & set(exif):
+        kept[tag] = exif[tag]
+    for directory in (EXIF_IFD, GPS_IFD):
+        kept.get_ifd(directory).update(exif.get_ifd(directory))
+    return kept
+
+
+def tiff_tags(exif_bytes: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """EXIF as the directory of a TIFF, with its nested EXIF and GPS parts."""
+    exif = Image.Exif()
+    exif.load(exif_bytes)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in DESCRIPTIVE & set(exif):
+        tags[tag] = exif[tag]
+    for directory in (EXIF_IFD, GPS_IFD):
+        nested = dict(exif.get_ifd(directory))
+        if nested:
+            tags[directory] = nested
+    return tags
+
+
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
     try:
         x, y = (float(v) for v in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if 0 < x < 65535 and 0 < y < 65535 else None
+    return (x, y) if 1 < x < 65535 and 1 < y < 65535 else None
 
 
 def _one_line(error: BaseException) -> str:
