@@ -202,6 +202,46 @@ def assess_command(
             raise typer.Exit(1)
 
 
+@app.command(name="bench")
+def bench_command(
+    suite: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SUITE|FOLDER]",
+            help="mid, singles, stacked, cdd11, noise or clean with --data; or a folder: of degraded/ and "
+            "reference/, or of clean pictures (suite mid). Default: the shipped samples.",
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Clean pictures that a SUITE is made from.")] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Degraded pictures, paired with --reference.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Their clean references, by name.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the whole result as JSON.", metavar="FILE.json")] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Most pictures per suite.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 0,
+    max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=1, max=64)] = 4,
+    weights: WeightsOption = "rar-s",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    tile: TileOption = 768,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
+    with _errors():
+        from rar_cli.session import BenchRequest, Request, run_bench
+
+        request = BenchRequest(suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds)
+        model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile)
+        result = run_bench(request, model, lambda summary: None)
+        _print_bench(result, out, quiet)
+        if not result["complete"]:
+            raise typer.Exit(1)
+
+
 @app.command()
 def train(
     data: Annotated[list[Path], typer.Option(help="Folder of clean photographs; may repeat.")],
@@ -311,6 +351,21 @@ def _print_summary(summary: Any, console: Console) -> None:
     table(summary.records, console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
     console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
+
+
+def _print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
+    from rar_cli.images import write_bytes
+    from rar_cli.log import to_json
+    from rar_cli.report import bench_digest, bench_table
+
+    if out is not None:
+        write_bytes((to_json(result) + "\n").encode(), out)
+    if not quiet:
+        bench_table(result, _console())
+    for summary in result["suites"]:
+        for gap in summary["gaps"]:
+            typer.echo(f"rar: {summary['suite']}: {gap}", err=True)
+    typer.echo(to_json(bench_digest(result)))
 
 
 def _print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:

@@ -32,6 +32,18 @@ STAGES: tuple[tuple[Degradation, ...], ...] = (
 """Scene, optics, sensor, compression: the order in which degradations occur in the world."""
 
 
+STACKED: tuple[tuple[Degradation, ...], ...] = (
+    (Degradation.LOW_LIGHT, Degradation.NOISE),
+    (Degradation.HAZE, Degradation.RAIN),
+    (Degradation.LOW_LIGHT, Degradation.HAZE),
+    (Degradation.HAZE, Degradation.SNOW),
+    (Degradation.RAIN, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN),
+)
+"""The stacks that validation and benchmarks use, each in the order of the world."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One degradation of a recipe, reproducible from its own seed."""

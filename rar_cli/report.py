@@ -14,6 +14,9 @@ WORDS = ((0.12, ""), (0.35, "slight"), (0.65, "moderate"), (1.01, "heavy"))
 """Severity up to ... is called ...; below the first it goes unmentioned."""
 
 
+BENCH_COLUMNS = ("n", "input dB", "round 1 dB", "final dB", "gain dB", "SSIM in", "SSIM out", "rounds", "harmed")
+
+
 def describe(severities: Mapping[str, float]) -> str:
     """Plain words for severities in [0, 1]: "heavy rain, slight noise", or "no degradation found"."""
     found = sorted(severities.items(), key=lambda pair: -pair[1])
@@ -36,6 +39,53 @@ def table(records: Sequence[Record], console: Console) -> None:
     for record in records:
         grid.add_row(*_row(record))
     console.print(grid)
+
+
+def bench_table(result: Record, console: Console) -> None:
+    """One row per suite: PSNR and SSIM of input, round 1 and final picture; then the peers' PSNR."""
+    rows = []
+    for suite in result["suites"]:
+        first, once, last = (suite[stage] for stage in ("input", "round_1", "final"))
+        gain = None if last["psnr_db"] is None else last["psnr_db"] - first["psnr_db"]
+        figures = (
+            _figure(first["psnr_db"]), _figure(once["psnr_db"]), _figure(last["psnr_db"]), _figure(gain, "+.2f"),
+            _figure(first["ssim"], ".3f"), _figure(last["ssim"], ".3f"), _figure(suite["mean_rounds"], ".1f"),
+            _figure(suite["harmed_share"], ".0%"),
+        )  # fmt: skip
+        rows.append((suite["suite"], f"{suite['done']}/{suite['expected']}", *figures))
+    _print_grid(("suite", *BENCH_COLUMNS), rows, console)
+    peers = list(result["suites"][0]["peers"]) if result["suites"] else []
+    if peers:
+        suites = result["suites"]
+        table_rows = [("input", *(_figure(s["input"]["psnr_db"]) for s in suites))]
+        table_rows += [(p, *(_figure(s["peers"][p]["psnr_db"]) for s in suites)) for p in peers]
+        table_rows.append(("rar", *(_figure(s["final"]["psnr_db"]) for s in suites)))
+        console.print()
+        _print_grid(("PSNR dB", *(s["suite"] for s in suites)), table_rows, console)
+
+
+def _print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """First column to the left and never cut, figures to the right."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        grid.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i == 0)
+    for row in rows:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+def bench_digest(result: Record) -> dict[str, Any]:
+    """The compact last line: per suite the input's and the final PSNR, and how fast it went."""
+    return {
+        "complete": result["complete"],
+        "weights_sha256": result["weights_sha256"],
+        "megapixels_per_second": result["megapixels_per_second"],
+        "psnr_db": {s["suite"]: [s["input"]["psnr_db"], s["final"]["psnr_db"]] for s in result["suites"]},
+    }
+
+
+def _figure(value: float | None, form: str = ".2f") -> str:
+    return "gap" if value is None else format(value, form)
 
 
 def _row(record: Record) -> tuple[str, str, str, str, str]:

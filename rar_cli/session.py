@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
@@ -22,7 +22,10 @@ from rar_cli.plan import Job, Shard
 from rar_cli.report import describe
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
 from rar_cli.verdict import judge
-from rar_cli.weights import Weights, find
+from rar_cli.weights import Weights, find, shipped
+
+if TYPE_CHECKING:
+    from rar_cli.bench.suites import Suite
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,55 @@ def assess_files(files: Sequence[Path | None], request: Request, stop: Stop) -> 
         if stop.signal is not None:
             return
         yield _assess_file(path, engine, policy)
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """The options of `rar bench`, parsed."""
+
+    suite: str | None = None
+    data: Path | None = None
+    degraded: Path | None = None
+    reference: Path | None = None
+    peers: bool = False
+    commands: tuple[str, ...] = ()
+    limit: int | None = None
+    seed: int = 0
+    max_rounds: int = 4
+
+
+def run_bench(request: BenchRequest, model: Request, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """`rar bench`: choose suites and peers, run them, return the JSON document."""
+    from rar_cli.bench.peers import PEERS, command
+    from rar_cli.bench.run import bench
+
+    suites = _suites(request)
+    peers = dict(PEERS) if request.peers else {}
+    peers.update(command(text) for text in request.commands)
+    weights = find(model.weights)
+    engine = _engine(model, weights)
+    return bench(suites, engine, weights, peers, request.seed, request.max_rounds, say)
+
+
+def _suites(request: BenchRequest) -> list[Suite]:
+    from rar_cli.bench.suites import NAMES, paired, synthetic
+
+    if (request.degraded is None) != (request.reference is None):
+        raise UsageError("--degraded and --reference go together")
+    if request.degraded is not None and request.reference is not None:
+        return paired(request.degraded, request.reference, request.limit)
+    name = request.suite
+    if name in NAMES:
+        if request.data is None:
+            raise UsageError(f"suite {name} is made from clean pictures: give their folder with --data")
+        return synthetic(name, request.data, request.limit, request.seed)
+    folder = shipped("samples") if name is None else Path(name)
+    if not folder.is_dir():
+        raise UsageError(f"{name}: neither a folder nor a suite; suites: {', '.join(NAMES)}")
+    for reference in ("reference", "clean"):
+        if (folder / "degraded").is_dir() and (folder / reference).is_dir():
+            return paired(folder / "degraded", folder / reference, request.limit)
+    return synthetic("mid", folder, request.limit, request.seed)
 
 
 def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.Record:

@@ -23,11 +23,11 @@ class Weights:
 
 def find(name: str) -> Weights:
     """The weights of that name (shipped with rar) or at that path, verified. Raises WeightsError."""
-    shipped = _shipped()
-    folder = shipped[name] if name in shipped else Path(name).expanduser()
+    known = _known()
+    folder = known[name] if name in known else Path(name).expanduser()
     if not folder.is_dir():
-        known = ", ".join(sorted(shipped)) or "none"
-        raise WeightsError(f"{name}: no such weights; shipped: {known}; or give the path of a weights folder")
+        listed = ", ".join(sorted(known)) or "none"
+        raise WeightsError(f"{name}: no such weights; shipped: {listed}; or give the path of a weights folder")
     return verify(folder)
 
 
@@ -62,11 +62,13 @@ def write_manifest(folder: Path, name: str, licence: str, origin: str) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def _shipped() -> dict[str, Path]:
-    """Weights inside the wheel, or beside the package in a checkout."""
+def shipped(what: str) -> Path:
+    """The folder `weights` or `samples`: inside the wheel, or beside the package in a checkout."""
     here = Path(__file__).resolve().parent
-    for root in (here / "_weights", here.parent / "weights"):
-        found = {p.parent.name: p.parent for p in root.glob(f"*/{MANIFEST}")}
-        if found:
-            return found
-    return {}
+    packed = here / f"_{what}"
+    return packed if packed.is_dir() else here.parent / what
+
+
+def _known() -> dict[str, Path]:
+    """name -> folder of the weights that travel with rar."""
+    return {p.parent.name: p.parent for p in shipped("weights").glob(f"*/{MANIFEST}")}

@@ -14,8 +14,9 @@ import sklearn.datasets
 from PIL import Image
 
 from rar_cli.degradations import quantise, stack
-from rar_cli.types import Degradation as D
+from rar_cli.types import Degradation
 
+D = Degradation
 HERE = Path(__file__).parent
 SIDE = 384
 

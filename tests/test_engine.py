@@ -7,7 +7,6 @@ from rar_cli.errors import UsageError
 from rar_cli.types import Degradation, StopPolicy, Verdict
 
 
-
 def policy(rounds: int) -> StopPolicy:
     return StopPolicy(accept_score=100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
 

@@ -8,9 +8,9 @@ from rar_cli.codec import CodecParams
 from rar_cli.errors import WeightsError
 from rar_cli.model import PARTS, Rar, RarParams
 from rar_cli.restorer import RestorerParams
+from rar_cli.train.config import Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.stages import end_to_end_losses, freeze_for
-from rar_cli.train.config import Stage
 from rar_cli.types import DEGRADATIONS
 
 

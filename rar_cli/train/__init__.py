@@ -1,0 +1,1 @@
+"""Training: stages, data, losses, ledger. `run.train` is what `rar train` calls."""

@@ -8,22 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rar_cli.degradations import quantise, stack
+from rar_cli.degradations import STACKED, quantise, stack
 from rar_cli.loop import rounds, settle
 from rar_cli.model import Rar
 from rar_cli.train.data import Photo
 from rar_cli.types import DEGRADATIONS, Degradation
-
-D = Degradation
-STACKED: tuple[tuple[Degradation, ...], ...] = (
-    (D.LOW_LIGHT, D.NOISE),
-    (D.HAZE, D.RAIN),
-    (D.LOW_LIGHT, D.HAZE),
-    (D.HAZE, D.SNOW),
-    (D.RAIN, D.NOISE),
-    (D.BLUR, D.NOISE, D.JPEG),
-)
-"""The stacked suites, each in the order of the world."""
 
 SUITES: dict[str, tuple[Degradation, ...]] = {
     "clean": (),

@@ -1,0 +1,1 @@
+"""Benchmarks: suites, metrics, peers, cost. `run.bench` is what `rar bench` calls."""

@@ -1,0 +1,167 @@
+"""`rar bench`: suites through rar (and peers), per-round metrics, cost, one JSON document.
+
+A picture that fails, or a suite with fewer pictures than it should hold, is a gap: it is reported
+as such and the run ends with exit code 1; it never makes a mean smaller.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from rar_cli.bench.metrics import METRICS, measure
+from rar_cli.bench.peers import Peer
+from rar_cli.bench.suites import Pair, Suite
+from rar_cli.engine import Engine, Outcome, restore
+from rar_cli.errors import RarError
+from rar_cli.types import StopPolicy
+from rar_cli.version import __version__
+from rar_cli.weights import Weights
+
+SCHEMA = 1
+
+HARM_DB = 0.1
+"""A picture that ends this far below its input counts as harmed."""
+
+
+@dataclass
+class SuiteResult:
+    """Rows of one suite: one dict per picture, and the gaps."""
+
+    name: str
+    expected: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the pictures, per round too; None where there is a gap."""
+        complete = not self.gaps and len(self.rows) == self.expected
+        about: dict[str, Any] = {
+            "suite": self.name, "expected": self.expected, "done": len(self.rows), "gaps": self.gaps,
+        }  # fmt: skip
+        for stage in ("input", "round_1", "final"):
+            about[stage] = {m: _mean([r[stage][m] for r in self.rows]) if complete else None for m in METRICS}
+        about["peers"] = {
+            peer: {m: _mean([r["peers"][peer][m] for r in self.rows]) if complete else None for m in METRICS}
+            for peer in (self.rows[0]["peers"] if self.rows else {})
+        }
+        gains = [r["final"]["psnr_db"] - r["input"]["psnr_db"] for r in self.rows]
+        about["harmed_share"] = _mean([float(g < -HARM_DB) for g in gains]) if complete else None
+        about["accepted_share"] = _mean([float(r["best_round"] == 0) for r in self.rows]) if complete else None
+        about["mean_rounds"] = _mean([float(r["best_round"]) for r in self.rows]) if complete else None
+        return about
+
+
+def bench(
+    suites: Sequence[Suite],
+    engine: Engine,
+    weights: Weights,
+    peers: Mapping[str, Peer],
+    seed: int,
+    max_rounds: int,
+    say: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Run every suite; `say` gets each suite's summary as it is done. Returns the JSON document."""
+    policy = StopPolicy(**{**vars(engine.policy), "max_rounds": max_rounds})
+    summaries, rows, paces = [], [], []
+    for suite in suites:
+        result = SuiteResult(suite.name, suite.expected)
+        for row in _rows(suite, engine, policy, peers, result.gaps):
+            paces.append(row["megapixels"] / row["seconds"])
+            result.rows.append(row)
+        summaries.append(result.summary())
+        rows += [{"suite": suite.name, **row} for row in result.rows]
+        say(summaries[-1])
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "seed": seed,
+        "max_rounds": max_rounds,
+        "machine": _machine(engine),
+        "parameters": sum(p.numel() for p in engine.model.parameters()),
+        "megapixels_per_second": statistics.median(paces[1:] or paces) if paces else None,
+        "complete": all(s["done"] == s["expected"] and not s["gaps"] for s in summaries),
+        "suites": summaries,
+        "pictures": rows,
+    }
+
+
+def _rows(
+    suite: Suite, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer], gaps: list[str]
+) -> Iterator[dict[str, Any]]:
+    """One row per picture; faults become gaps."""
+    pairs = suite.pairs()
+    while True:
+        try:
+            pair = next(pairs)
+            yield _row(pair, engine, policy, peers)
+        except StopIteration:
+            return
+        except (RarError, RuntimeError, ValueError) as error:
+            gaps.append(" ".join(str(error).split())[:300])
+            if not isinstance(error, RarError):
+                return
+
+
+def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer]) -> dict[str, Any]:
+    if pair.degraded.shape != pair.reference.shape:
+        raise RarError(f"{pair.name}: {pair.degraded.shape[:2]} does not match its reference")
+    image = torch.from_numpy(np.ascontiguousarray(pair.degraded)).permute(2, 0, 1).unsqueeze(0)
+    started = time.perf_counter()
+    (outcome,) = restore(engine, image, policy)
+    seconds = time.perf_counter() - started
+    (followed,) = restore(engine, image, policy, keep_rounds=True)
+    degraded = measure(pair.degraded, pair.reference)
+    per_round = [degraded, *(measure(_array(x), pair.reference) for x in followed.images)]
+    return {
+        "picture": pair.name,
+        "input": degraded,
+        "round_1": per_round[min(1, len(per_round) - 1)],
+        "final": _final(outcome, per_round),
+        "best_round": outcome.restoration.best_round,
+        "stop": outcome.restoration.stop.value,
+        "rounds": [
+            {"round": r.index, "score": r.score, **m} for r, m in zip(outcome.restoration.trace, per_round, strict=True)
+        ],
+        "truth": pair.truth,
+        "found": [float(s) for s in outcome.restoration.trace[0].severities.values()],
+        "peers": {
+            name: measure(np.asarray(peer(np.clip(pair.degraded, 0, 1)), np.float32), pair.reference)
+            for name, peer in peers.items()
+        },
+        "megapixels": image.shape[-1] * image.shape[-2] / 1e6,
+        "seconds": seconds,
+    }
+
+
+def _final(outcome: Outcome, per_round: Sequence[dict[str, float]]) -> dict[str, float]:
+    return per_round[outcome.restoration.best_round]
+
+
+def _array(image: torch.Tensor) -> Any:
+    return image[0].permute(1, 2, 0).numpy()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _machine(engine: Engine) -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": str(engine.device),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

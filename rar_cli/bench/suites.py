@@ -1,0 +1,130 @@
+"""Suites: named lists of (degraded, reference) pairs, stored or synthesised under fixed seeds."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rar_cli.degradations import STACKED, Image, Recipe, quantise, stack
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.images import FORMATS, as_8_bit, read_picture
+from rar_cli.types import DEGRADATIONS, Degradation
+
+D = Degradation
+
+SEVERITIES = {"light": 0.25, "mid": 0.5, "heavy": 0.8}
+
+CDD11: tuple[tuple[Degradation, ...], ...] = (
+    (D.LOW_LIGHT,), (D.HAZE,), (D.RAIN,), (D.SNOW,),
+    (D.LOW_LIGHT, D.HAZE), (D.LOW_LIGHT, D.RAIN), (D.LOW_LIGHT, D.SNOW), (D.HAZE, D.RAIN), (D.HAZE, D.SNOW),
+    (D.LOW_LIGHT, D.HAZE, D.RAIN), (D.LOW_LIGHT, D.HAZE, D.SNOW),
+)  # fmt: skip
+"""The eleven combinations of the CDD-11 set (OneRestore, ECCV 2024), made by rar's own synthesis."""
+
+NOISE_SIGMAS = (15, 25, 50)
+
+NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean")
+"""Synthetic suites by name; "mid" is clean, the nine singles and the stacks at mid severity."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture of a suite; images (h, w, 3) float32 in [0, 1]. truth: severities (9,) if known."""
+
+    name: str
+    degraded: Image
+    reference: Image
+    truth: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A name, how many pictures it should hold, and a way to make them one by one."""
+
+    name: str
+    expected: int
+    pairs: Callable[[], Iterator[Pair]]
+
+
+def paired(degraded: Path, reference: Path, limit: int | None) -> list[Suite]:
+    """One suite of the pictures of two folders that share a stem."""
+    references = {p.stem: p for p in _pictures(reference)}
+    inputs = [p for p in _pictures(degraded) if p.stem in references][:limit]
+    if not inputs:
+        raise UsageError(f"{degraded}, {reference}: no two pictures share a name")
+
+    def pairs() -> Iterator[Pair]:
+        for path in inputs:
+            yield Pair(path.stem, _load(path), _load(references[path.stem]))
+
+    return [Suite(degraded.resolve().parent.name, len(inputs), pairs)]
+
+
+def synthetic(name: str, clean: Path, limit: int | None, seed: int) -> list[Suite]:
+    """The suites of that name over a folder of clean pictures; the same seed makes the same pixels."""
+    paths = _pictures(clean)[:limit]
+    if not paths:
+        raise UsageError(f"{clean}: no pictures found")
+    if name == "noise":
+        return [_noise_suite(sigma, paths, seed) for sigma in NOISE_SIGMAS]
+    return [_stack_suite(title, names, severity, paths, seed) for title, names, severity in _recipes(name)]
+
+
+def _recipes(name: str) -> list[tuple[str, tuple[Degradation, ...], float]]:
+    singles: list[tuple[Degradation, ...]] = [(d,) for d in DEGRADATIONS]
+    if name == "singles":
+        return [(f"{d} {word}", (d,), s) for d in DEGRADATIONS for word, s in SEVERITIES.items()]
+    names: dict[str, list[tuple[Degradation, ...]]] = {
+        "mid": [(), *singles, *STACKED], "stacked": list(STACKED), "cdd11": list(CDD11), "clean": [()],
+    }  # fmt: skip
+    if name not in names:
+        raise UsageError(f"{name}: no such suite; choose from {', '.join(NAMES)}, or give a folder")
+    return [(" + ".join(names_) or "clean", names_, SEVERITIES["mid"]) for names_ in names[name]]
+
+
+def _stack_suite(
+    title: str, names: tuple[Degradation, ...], severity: float, paths: Sequence[Path], seed: int
+) -> Suite:
+    def pairs() -> Iterator[Pair]:
+        for path in paths:
+            reference = _load(path)
+            recipe = stack(names, severity, _rng(seed, title, path)) if names else Recipe()
+            degraded = quantise(recipe.apply(reference)[-1])
+            yield Pair(path.stem, degraded, reference, tuple(recipe.severities().tolist()))
+
+    return Suite(title, len(paths), pairs)
+
+
+def _noise_suite(sigma: int, paths: Sequence[Path], seed: int) -> Suite:
+    """Additive white Gaussian noise, neither clipped nor rounded, as the denoising literature has it."""
+
+    def pairs() -> Iterator[Pair]:
+        for path in paths:
+            reference = _load(path)
+            white = _rng(seed, str(sigma), path).standard_normal(reference.shape, np.float32)
+            truth = tuple(float(d is D.NOISE) * ((sigma - 2) / 68) ** (1 / 1.2) for d in DEGRADATIONS)
+            yield Pair(path.stem, reference + np.float32(sigma / 255) * white, reference, truth)
+
+    return Suite(f"noise sigma {sigma}", len(paths), pairs)
+
+
+def _rng(seed: int, title: str, path: Path) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(title.encode()), zlib.crc32(path.name.encode())])
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS)
+
+
+def _load(path: Path) -> Image:
+    try:
+        picture = as_8_bit(read_picture(path.read_bytes(), str(path)))
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    return (picture.pixels.astype(np.float32) / np.float32(255.0)).astype(np.float32)

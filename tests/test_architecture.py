@@ -1,0 +1,98 @@
+"""The house rules, read from the syntax tree: imports run downwards, no prints, files of one size."""
+
+import ast
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "rar_cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = [
+    {"errors", "types", "version"},
+    {"transport", "verdict", "tiling", "metadata", "degradations", "log"},
+    {"images", "weights", "plan", "report", "codec"},
+    {"restorer", "assessor"},
+    {"model", "loop", "progress"},
+    {"engine", "train", "bench"},
+    {"batch"},
+    {"session"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+"""From the ground up; a module imports from its own floor or below."""
+
+
+def module_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def floor_of(name):
+    return next(i for i, floor in enumerate(FLOORS) if name in floor)
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rar_cli":
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("rar_cli."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downwards(path):
+    own = module_of(path)
+    if path == PACKAGE / "__init__.py":
+        return
+    for name in imports(path):
+        if name in {"__version__"}:
+            continue
+        assert floor_of(name) <= floor_of(own), f"{own} imports {name} from above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_have_one_size_a_docstring_and_no_stray_print(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "a module says what it is"
+    assert len(path.read_text().splitlines()) <= 460
+    printing = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
+    assert not printing or path.stem == "progress"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            length = (node.end_lineno or 0) - node.lineno
+            assert length <= 110, f"{node.name} has {length} lines"
+
+
+def test_only_the_networks_name_transformers_and_diffusers():
+    for path in FILES:
+        heavy = {
+            (a.name if isinstance(n, ast.Import) else n.module or "").split(".")[0]
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.Import | ast.ImportFrom)
+            for a in n.names
+        } & {"transformers", "diffusers"}
+        assert not heavy or path.stem in {"codec", "assessor", "restorer"}, path
+
+
+def test_nothing_is_unpickled_but_training_checkpoints_with_weights_only():
+    for path in FILES:
+        text = path.read_text()
+        assert "import pickle" not in text
+        for line in text.splitlines():
+            if "torch.load(" in line:
+                assert "weights_only=True" in line
+
+
+def test_the_public_names_exist():
+    import rar_cli
+
+    for name in rar_cli.__all__:
+        assert getattr(rar_cli, name)
+    assert callable(rar_cli.restore)
+    assert callable(rar_cli.load)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rar_cli.nothing
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,253 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from rar_cli.degradations import quantise
+from rar_cli.errors import UsageError
+from rar_cli.model import Rar
+from rar_cli.train.config import Stage, TrainConfig, load_config
+from rar_cli.train.data import StepBatches, crop, load_photos
+from rar_cli.train.losses import latent_mse, mse_to_psnr, psnr_to_score, ranking_loss, restoration_loss
+from rar_cli.train.run import TrainRequest, train
+from rar_cli.train.stages import losses
+from rar_cli.types import DEGRADATIONS
+from tests.conftest import ROOT
+
+TOY = """
+name = "toy"
+workers = 0
+checkpoint_minutes = {checkpoint}
+[model.codec]
+width = 8
+[model.assessor]
+stem = [8, 8, 8]
+grid = 2
+width = 16
+layers = 1
+heads = 2
+condition_width = 8
+free_tokens = 2
+[model.restorer]
+widths = [8, 8, 8]
+blocks = [1, 1, 1]
+condition_tokens = 11
+condition_width = 8
+modulation_width = 16
+[[stages]]
+name = "assess"
+kind = "assessor"
+steps = {steps}
+batch_size = 4
+context_px = 32
+window_px = 16
+[[stages]]
+name = "restore"
+kind = "restorer"
+steps = {steps}
+batch_size = 4
+context_px = 32
+window_px = 16
+teacher_forcing = [0.5, 0.0]
+unrolled = 0.5
+[[stages]]
+name = "together"
+kind = "end_to_end"
+steps = {steps}
+batch_size = 4
+context_px = 32
+window_px = 16
+decay = 0.5
+"""
+
+
+@pytest.fixture
+def photos_dir(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def config_file(tmp_path, steps=6, checkpoint=0.0):
+    path = tmp_path / "toy.toml"
+    path.write_text(TOY.format(steps=steps, checkpoint=checkpoint))
+    return path
+
+
+def test_every_stage_of_the_shipped_config_is_known_and_its_parts_fit():
+    config = load_config(ROOT / "rar_cli" / "train" / "rar-s.toml")
+    assert {stage.kind for stage in config.stages} >= {"assessor", "restorer"}
+    assert config.total_steps == sum(s.steps for s in config.stages)
+
+
+def test_unknown_keys_in_a_config_are_refused_with_the_known_ones(tmp_path):
+    path = config_file(tmp_path)
+    path.write_text("stages_typo = 3\n" + path.read_text())
+    with pytest.raises(UsageError, match="stages_typo.*TrainConfig knows name"):
+        load_config(path)
+    path.write_text('[[stages]]\nname="x"\nkind="assessor"\nsteps=1\nwindow_px=64\ncontext_px=32\n')
+    with pytest.raises(UsageError, match="window_px 64 exceeds context_px 32"):
+        load_config(path)
+
+
+def test_the_learning_rate_rises_holds_and_falls():
+    stage = Stage("x", "restorer", steps=100, learning_rate=1.0, warmup=10, decay=0.2)
+    assert stage.rate_at(0) == pytest.approx(0.1)
+    assert stage.rate_at(50) == 1.0
+    assert stage.rate_at(90) == pytest.approx(0.5)
+    assert stage.rate_at(100) == 0.0
+
+
+def test_batches_depend_on_the_step_alone(photos_dir, tmp_path):
+    config = load_config(config_file(tmp_path))
+    data = StepBatches(load_photos([photos_dir], 32), config)
+    first, again, other = data[7], data[7], data[8]
+    assert torch.equal(first.degraded, again.degraded)
+    assert not torch.equal(first.degraded, other.degraded)
+    assert first.clean.shape == (4, 3, 32, 32)
+    assert first.severities.shape == (4, len(DEGRADATIONS))
+
+
+def test_partial_targets_keep_what_is_to_stay(photos_dir, tmp_path):
+    config = load_config(config_file(tmp_path, steps=100))
+    data = StepBatches(load_photos([photos_dir], 32), config)
+    seen = 0
+    for step in range(100, 140):
+        batch = data[step]
+        for i in range(4):
+            removed = batch.severities[i] * batch.remove_mask[i]
+            if not removed.any() and batch.severities[i].any():
+                assert torch.equal(batch.target[i], batch.degraded[i])  # nothing to remove: leave it alone
+                seen += 1
+            if batch.remove_mask[i].all():
+                assert torch.equal(batch.target[i], batch.clean[i])
+    assert seen
+
+
+def test_a_crop_is_within_range_and_of_its_size(photos_dir):
+    (photo, *_) = load_photos([photos_dir], 32)
+    for seed in range(20):
+        part = crop(photo, 48, np.random.default_rng(seed))
+        assert part.shape == (48, 48, 3)
+        assert np.array_equal(part, quantise(part))
+
+
+def test_a_folder_without_large_enough_photos_is_refused(photos_dir):
+    with pytest.raises(UsageError, match="at least 500 px"):
+        load_photos([photos_dir], 500)
+
+
+def test_psnr_in_the_latent_is_psnr_of_the_picture(tiny):
+    clean = torch.rand(2, 3, 32, 32)
+    degraded = clean + 0.1 * torch.randn_like(clean)
+    mse = latent_mse(tiny.codec.encode(degraded), tiny.codec.encode(clean), tiny.codec.scale)
+    # `scale` has a floor, so the latent is not quite orthonormal in almost empty channels
+    torch.testing.assert_close(mse, (degraded - clean).square().mean(dim=(1, 2, 3)), rtol=0.02, atol=0)
+    assert psnr_to_score(mse_to_psnr(torch.tensor([1.0, 1e-10]))).tolist() == [0.0, 100.0]
+
+
+def test_losses_fall_towards_the_truth():
+    scale = torch.ones(3)
+    z = torch.randn(2, 3, 4, 4)
+    assert restoration_loss(z, z, scale) < restoration_loss(z + 0.1, z, scale) < restoration_loss(z + 1, z, scale)
+    better = torch.tensor([5.0])
+    assert ranking_loss(better, torch.tensor([3.0])) < ranking_loss(-better, torch.tensor([3.0]))
+    assert ranking_loss(better, torch.tensor([-3.0])) > ranking_loss(-better, torch.tensor([-3.0]))
+
+
+def test_every_stage_lowers_its_own_loss_on_one_batch(photos_dir, tmp_path):
+    config = load_config(config_file(tmp_path, steps=1))
+    photos = load_photos([photos_dir], 32)
+    for step, stage in enumerate(config.stages):
+        torch.manual_seed(0)
+        model = Rar(config.model)
+        model.codec.fit(torch.rand(4000, 3, 4, 4))
+        batch = StepBatches(photos, config)[step]
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        values = []
+        for _ in range(25):
+            total = losses(model, batch, stage).total
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+            values.append(float(total.detach()))
+        assert values[-1] < values[0], (stage.name, values[0], values[-1])
+
+
+def test_a_run_makes_weights_a_ledger_and_a_warm_start_goes_on_from_them(photos_dir, tmp_path):
+    config = load_config(config_file(tmp_path, steps=2))
+    out = tmp_path / "run"
+    said = []
+    weights = train(config, TrainRequest([photos_dir], out), said.append)
+    model = Rar.load(weights)
+    events = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+    assert [e["event"] for e in events] == ["begin", "step", "end"]
+    assert events[-1]["finished"] is True
+    assert said
+    again = train(config, TrainRequest([photos_dir], tmp_path / "run2", warm_start=weights, hours=0.0), said.append)
+    assert Rar.load(again).params == model.params
+
+
+RUN = """
+import sys, torch
+from pathlib import Path
+from rar_cli.train.config import load_config
+from rar_cli.train.run import TrainRequest, train
+torch.set_num_threads(1)
+data, config, out = sys.argv[1:4]
+train(load_config(Path(config)), TrainRequest([Path(data)], Path(out), resume=True), print)
+"""
+
+
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photos_dir, tmp_path):
+    config = config_file(tmp_path, steps=12)
+    command = [sys.executable, "-c", textwrap.dedent(RUN), str(photos_dir), str(config)]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    broken = tmp_path / "broken"
+    progress = broken / "checkpoint" / "progress.json"
+    for least in (3, 15):
+        process = subprocess.Popen([*command, str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if json.loads(progress.read_text())["step"] >= least:
+                    break
+            except (OSError, ValueError):
+                pass
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    steps = [e["step"] for e in _events(broken) if e["event"] == "begin"]
+    subprocess.run([*command, str(broken)], check=True, capture_output=True)
+    last = [e["step"] for e in _events(broken) if e["event"] == "begin"][-1]
+    assert last >= 15
+    assert steps[0] == 0
+    for part in ("codec", "assessor", "restorer"):
+        whole = load_file(tmp_path / "whole" / "weights" / part / "model.safetensors")
+        resumed = load_file(broken / "weights" / part / "model.safetensors")
+        for name, tensor in whole.items():
+            assert torch.equal(tensor, resumed[name]), name
+
+
+def _events(folder):
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+
+
+def test_stage_at_walks_through_the_stages():
+    a, b = Stage("a", "assessor", steps=3), Stage("b", "restorer", steps=2)
+    config = TrainConfig("x", (a, b))
+    assert [config.stage_at(i)[0].name for i in range(6)] == ["a", "a", "a", "b", "b", "b"]
+    assert config.stage_at(4)[1] == 1
