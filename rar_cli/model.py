@@ -67,12 +67,12 @@ class Rar(nn.Module):
         return transport(field, latent, times)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write the folder form; `dtype` float16 halves it (the codec stays float32, it is small)."""
+        """Write the folder form; `dtype` float16 halves it (the codec stays float32)."""
         for name in PARTS:
             part = folder / name
             part.mkdir(parents=True, exist_ok=True)
             module = getattr(self, name)
-            kind = torch.float32 if name == "codec" else dtype
+            kind = torch.float32 if name == "codec" else dtype  # the codec is small, and exact
             tensors = {k: v.detach().cpu().to(kind).contiguous() for k, v in module.state_dict().items()}
             save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
             (part / "config.json").write_text(json.dumps(asdict(module.params), indent=2) + "\n")

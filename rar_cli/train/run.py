@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +23,19 @@ from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.stages import Losses, freeze_for, losses
+from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate
+from rar_cli.weights import write_manifest
 
 LOG_EVERY = 100
 """Steps between two "step" lines of the ledger."""
 
+LICENCE = "the terms of the photographs it was trained on"
+
 VALIDATION_PX = 256
 VALIDATION_PHOTOS = 6
+THRESHOLD_PHOTOS = 16
+"""Held-out photographs that the figures while training, and the verdict's thresholds, rest on."""
 
 
 @dataclass(frozen=True)
@@ -140,18 +147,19 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             sums, seen = {}, 0
         if clock.due("checkpoint", config.checkpoint_minutes):
             state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
-            _weights(average, request.out)
+            _weights(average, request.out, config.name)
         if crops is not None and clock.due("validate", config.validate_minutes):
-            _validate(average, crops, ledger, step, stage.name, clock.seconds(), say)
+            _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage.name, clock.seconds(), say)
         if clock.over():
             break
     # 5. leave a whole state behind
     if accelerator.is_main_process:
         state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
         if crops is not None:
-            _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
+            _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage_name, clock.seconds(), say)
+            _fit_thresholds(average, crops, ledger, step, say)
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
-        return _weights(average, request.out)
+        return _weights(average, request.out, config.name)
     return request.out / "weights"
 
 
@@ -237,10 +245,23 @@ def _averaged_model(average: AveragedModel) -> Rar:
     return cast(Rar, average.module)
 
 
-def _weights(average: AveragedModel, out: Path) -> Path:
+def _fit_thresholds(
+    average: AveragedModel, crops: Tensor, ledger: Ledger, step: int, say: Callable[[str], None]
+) -> None:
+    """Fit the verdict to what these weights do, and keep it with them."""
+    model = _averaged_model(average).eval()
+    model.policy, figures = fit(courses(model, crops), model.policy)
+    ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
+    say(f"thresholds: {vars(model.policy)} {figures}")
+
+
+def _weights(average: AveragedModel, out: Path, name: str) -> Path:
+    """The averaged weights in half precision with their manifest, swapped in whole."""
     folder = out / "weights"
     fresh = out / "weights.part"
-    _averaged_model(average).save(fresh)
+    shutil.rmtree(fresh, ignore_errors=True)
+    _averaged_model(average).save(fresh, torch.float16)
+    write_manifest(fresh, name, LICENCE, "trained by `rar train`; see training.jsonl")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder
@@ -250,7 +271,8 @@ def _validation_crops(request: TrainRequest, device: torch.device) -> Tensor | N
     if not request.valid:
         return None
     photos = load_photos(request.valid, VALIDATION_PX)
-    chosen = photos[:: max(len(photos) // VALIDATION_PHOTOS, 1)][:VALIDATION_PHOTOS]
+    chosen = photos[:: max(len(photos) // THRESHOLD_PHOTOS, 1)][:THRESHOLD_PHOTOS]
+    random.Random(0).shuffle(chosen)  # so that the first few are as mixed as the whole
     return centre_crops(chosen, VALIDATION_PX).to(device)
 
 

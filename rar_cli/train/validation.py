@@ -49,10 +49,11 @@ def validate(model: Rar, clean: Tensor, severity: float = 0.5, seed: int = 1) ->
         final = torch.stack(
             [batch[i] if r.best_round == 0 else model.codec.decode(r.latent)[0] for i, r in enumerate(outcome)]
         )
-        table[name] = [_psnr_db(x, clean) for x in (batch, once, final)]
+        table[name] = [float(psnr_db(x, clean).mean()) for x in (batch, once, final)]
     return table
 
 
-def _psnr_db(images: Tensor, clean: Tensor) -> float:
+def psnr_db(images: Tensor, clean: Tensor) -> Tensor:
+    """PSNR (b,) of images (b, 3, h, w), clamped to [0, 1]; 60 dB at most."""
     mse = (images.clamp(0, 1) - clean).square().mean(dim=(1, 2, 3)).clamp_min(1e-6)
-    return float((-10 * mse.log10()).mean())
+    return -10 * mse.log10()

@@ -1,0 +1,107 @@
+"""The verdict's thresholds, fitted on held-out photographs and stored with the weights.
+
+Every picture is taken through all rounds once, unconditionally; then policies are tried on the
+recorded scores, so that a grid search costs nothing more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rar_cli.degradations import quantise, stack
+from rar_cli.model import Rar
+from rar_cli.train.validation import SUITES, psnr_db
+from rar_cli.types import StopPolicy, Verdict
+from rar_cli.verdict import judge
+
+ROUNDS = 4
+SEVERITIES = (0.25, 0.5, 0.8)
+
+ACCEPT_SCORES = tuple(range(60, 101, 4))
+MIN_GAINS = (-0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+CLEAR_SEVERITIES = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
+
+CLEAN_ACCEPTED = 0.95
+HARM_DB = 0.1
+HARM_PRICE_DB = 2.0
+"""What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """One picture through all rounds: round 0 is the input."""
+
+    clean: bool
+    scores: tuple[float, ...]
+    severities: tuple[float, ...]
+    psnr_db: tuple[float, ...]
+
+    def stopped(self, policy: StopPolicy) -> int:
+        """The round that the loop would keep under a policy."""
+        best: float | None = None
+        kept = 0
+        for index, (score, severity) in enumerate(zip(self.scores, self.severities, strict=True)):
+            verdict, _ = judge(index, score, best, severity, policy)
+            if verdict is Verdict.REVERT:
+                return kept
+            kept, best = index, score if best is None else max(score, best)
+            if verdict is not Verdict.REPEAT:
+                return kept
+        return kept
+
+
+@torch.inference_mode()
+def courses(model: Rar, clean: Tensor, seed: int = 2) -> list[Course]:
+    """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds."""
+    found = []
+    for names in SUITES.values():
+        for severity in SEVERITIES if names else SEVERITIES[:1]:
+            rng = np.random.default_rng([seed, round(severity * 100)])
+            images = [x.permute(1, 2, 0).cpu().numpy() for x in clean]
+            degraded = [quantise(stack(names, severity, rng).apply(x)[-1]) for x in images]
+            batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(clean.device)
+            found += _course(model, batch, clean, not names)
+    return found
+
+
+def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
+    latent = model.codec.encode(image)
+    scores, severities, psnr = [], [], [psnr_db(image, clean)]
+    for index in range(ROUNDS + 1):
+        assessment = model.assessor(latent)
+        scores.append(assessment.score)
+        severities.append(assessment.severities.amax(1))
+        if index < ROUNDS:
+            latent = model.move(latent, assessment.condition)
+            psnr.append(psnr_db(model.codec.decode(latent), clean))
+    tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
+    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
+
+
+def fit(found: Sequence[Course], policy: StopPolicy) -> tuple[StopPolicy, dict[str, float]]:
+    """The best policy of the grid and its figures; clean pictures accepted at round 0 come first."""
+    trials = []
+    grid = itertools.product(ACCEPT_SCORES, MIN_GAINS, CLEAR_SEVERITIES)
+    for accept, gain, clear in grid:
+        trial = replace(policy, accept_score=float(accept), min_gain=gain, clear_severity=clear, max_rounds=ROUNDS)
+        trials.append((trial, figures(found, trial)))
+    allowed = [t for t in trials if t[1]["clean_accepted"] >= CLEAN_ACCEPTED] or trials
+    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])
+
+
+def figures(found: Sequence[Course], policy: StopPolicy) -> dict[str, float]:
+    """Mean gain over degraded pictures, share harmed, share of clean pictures accepted untouched."""
+    kept = [(course, course.stopped(policy)) for course in found]
+    gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept if not c.clean])
+    clean = [k == 0 for c, k in kept if c.clean]
+    return {
+        "gain_db": float(gains.mean()) if len(gains) else 0.0,
+        "harmed": float((gains < -HARM_DB).mean()) if len(gains) else 0.0,
+        "clean_accepted": float(np.mean(clean)) if clean else 1.0,
+    }

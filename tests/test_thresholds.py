@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from rar_cli.train.thresholds import Course, courses, figures, fit
+from rar_cli.types import StopPolicy
+
+CLEAN = Course(True, (90.0, 80.0), (0.02, 0.02), (60.0, 40.0))
+HELPED = Course(False, (30.0, 60.0, 61.0), (0.6, 0.3, 0.3), (20.0, 26.0, 25.0))
+HURT = Course(False, (70.0, 71.0, 71.5), (0.3, 0.3, 0.3), (30.0, 28.0, 27.0))
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        (StopPolicy(85.0, 0.0, 0.08, 2), [0, 2, 2]),
+        (StopPolicy(65.0, 0.0, 0.08, 2), [0, 2, 0]),
+        (StopPolicy(65.0, 2.0, 0.08, 2), [0, 1, 0]),
+        (StopPolicy(100.0, 0.0, 0.0, 1), [0, 1, 1]),
+    ],
+)
+def test_a_policy_is_replayed_on_recorded_scores_as_the_loop_would_run(policy, kept):
+    assert [c.stopped(policy) for c in (CLEAN, HELPED, HURT)] == kept
+
+
+def test_the_fit_leaves_clean_pictures_alone_and_stops_before_harm():
+    policy, found = fit([CLEAN, HELPED, HURT] * 3, StopPolicy())
+    assert found["clean_accepted"] == 1.0
+    assert found["harmed"] == 0.0
+    assert found["gain_db"] == pytest.approx(3.0)
+    assert figures([CLEAN, HELPED, HURT], policy) == found
+
+
+def test_courses_record_every_round_of_every_suite(busy):
+    found = courses(busy, torch.rand(1, 3, 24, 24))
+    assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
+    assert sum(c.clean for c in found) == 1
+    assert len(found) == 1 + 3 * (9 + 7)
