@@ -64,12 +64,23 @@ class ImageAdapter(nn.Module):
 
     def forward(self, latent: Tensor, tile: int | None = None) -> Tensor:
         """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d); the stem runs in tiles of `tile` cells."""
-        features = self.stem(latent) if tile is None else by_tiles(self.stem, latent, tile, 16, (1, self.shrink))
+        device = self.position.device
+
+        def stem(part: Tensor) -> Tensor:
+            return self.stem(part.to(device, torch.float32))
+
+        features = stem(latent) if tile is None else by_tiles(stem, latent, tile, 16, (1, self.shrink))
         cells = F.adaptive_avg_pool2d(features, self.grid)
         cells = self.cells(rearrange(cells, "b c y x -> b (y x) c")) + self.position
-        spread = latent.var(dim=(2, 3), correction=0).add(1e-6).sqrt()
-        moments = torch.cat([latent.mean(dim=(2, 3)), spread], dim=1)
+        moments = _moments(latent).to(device)
         return torch.cat([self.statistics(moments).unsqueeze(1), cells], dim=1)
+
+
+def _moments(latent: Tensor) -> Tensor:
+    """latent (b, c, h, w) -> mean and standard deviation per channel (b, 2c), a few channels at a time."""
+    pairs = [torch.var_mean(part.float(), dim=(2, 3), correction=0) for part in torch.split(latent, 8, dim=1)]
+    variance, mean = (torch.cat(column, dim=1) for column in zip(*pairs, strict=True))
+    return torch.cat([mean, variance.add(1e-6).sqrt()], dim=1)
 
 
 class TextAdapter(nn.Module):

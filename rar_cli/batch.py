@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from rar_cli.engine import Engine, Outcome, restore
-from rar_cli.errors import ImageError, UsageError
-from rar_cli.images import (
-    Picture,
-    encode_picture,
-    image_to_picture,
-    picture_to_image,
-    read_picture,
-    sha256,
-    write_bytes,
-)
+from rar_cli.encoding import encode_picture, write_bytes
+from rar_cli.engine import Engine, Outcome, restore, unit_range
+from rar_cli.images import Picture, image_to_picture, picture_to_image, sha256
 from rar_cli.log import Record, RoundLog, read_log
 from rar_cli.plan import Job
+from rar_cli.reading import SKIPPED, Ahead, Group, Item, read_groups
 from rar_cli.types import Restoration, StopPolicy
 from rar_cli.version import __version__
 from rar_cli.weights import Weights
-
-CHUNK = 64
-"""Jobs whose sizes are looked up together to form groups."""
-
-GROUP_PIXELS = 1_000_000
-"""Most pixels in one group of several pictures; larger pictures go alone."""
-
-AHEAD = 2
-"""Groups read ahead, and groups waiting to be written."""
+from rar_cli.writing import Write, Writer
 
 
 @dataclass(frozen=True)
@@ -68,16 +50,6 @@ class Options:
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Item:
-    """A job with what was read of it: a picture, or the error that stopped it."""
-
-    job: Job
-    data: bytes = b""
-    picture: Picture | None = None
-    error: str | None = None
-
-
 @dataclass
 class Summary:
     """Counts of a run. interrupted: the signal that ended it early, if any."""
@@ -91,6 +63,12 @@ class Summary:
     seconds: float = 0.0
     interrupted: int | None = None
     records: list[Record] = field(default_factory=list)
+
+    def add(self, other: Summary) -> None:
+        """Take a later run of the same command into account."""
+        for name in ("restored", "accepted", "skipped", "failed", "rounds", "pixels", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.interrupted = other.interrupted
 
     def count(self, record: Record) -> None:
         """Take one record into account."""
@@ -132,7 +110,8 @@ def run(
         summary.count(record)
         observe(record)
 
-    with _Thread(_read_groups(jobs, options, fingerprint, done), stop) as reader, _Writer(finish) as writer:
+    groups = read_groups(jobs, options.batch_size, lambda item: _is_done(item, fingerprint, done))
+    with Ahead(groups) as reader, Writer(finish) as writer:
         for group in reader:
             for record, write in _restore_group(group, engine, weights, options, fingerprint):
                 writer.put(record, write)
@@ -148,64 +127,6 @@ def done_before(logs: Sequence[Path]) -> dict[str, Record]:
     return {str(r.get("output")): r for log in logs for r in read_log(log) if r.get("status") != "failed"}
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-Group = list[Item]
-
-
-def _read_groups(jobs: Sequence[Job], options: Options, fingerprint: str, done: dict[str, Record]) -> Iterator[Group]:
-    for first in range(0, len(jobs), CHUNK):
-        for group in group_by_size(jobs[first : first + CHUNK], options.batch_size):
-            items = [_read(job) for job in group]
-            # A group is either wholly done or done again as a whole, so that bytes never depend
-            # on which of its pictures a killed run had finished.
-            if all(_is_done(item, fingerprint, done) for item in items):
-                items = [replace(item, picture=None, error="skipped") for item in items]
-            yield items
-
-
-def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
-    """Groups of equal size, in the order of their first job; unreadable and large ones go alone."""
-    groups: list[list[Job]] = []
-    open_groups: dict[tuple[int, int], list[Job]] = {}
-    for job in jobs:
-        size = _peek(job)
-        most = min(batch_size, GROUP_PIXELS // max(size[0] * size[1], 1)) if size else 1
-        current = open_groups.get(size) if size else None
-        if current is None or len(current) >= most:
-            current = []
-            groups.append(current)
-            if size:
-                open_groups[size] = current
-        current.append(job)
-    return groups
-
-
-def _peek(job: Job) -> tuple[int, int] | None:
-    """(height, width) from the header alone, None where there is none to read."""
-    if job.source is None:
-        return None
-    try:
-        with Image.open(job.source) as image:
-            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except Exception:  # Pillow raises many kinds; the reader reports this file properly
-        return None
-
-
-def _read(job: Job) -> Item:
-    try:
-        data = sys.stdin.buffer.read() if job.source is None else job.source.read_bytes()
-    except OSError as error:
-        return Item(job, error=f"{job.name}: cannot be read ({error.strerror})")
-    try:
-        return Item(job, data, read_picture(data, job.name))
-    except ImageError as error:
-        return Item(job, data, error=str(error))
-    except MemoryError:
-        return Item(job, data, error=f"{job.name}: does not fit into memory")
-
-
 def _is_done(item: Item, fingerprint: str, done: dict[str, Record]) -> bool:
     record = done.get(item.job.output)
     if record is None or item.job.target is None or item.error is not None:
@@ -217,51 +138,7 @@ def _is_done(item: Item, fingerprint: str, done: dict[str, Record]) -> bool:
         return False
 
 
-class _Thread:
-    """Runs an iterator on a thread of its own, a bounded number of items ahead."""
-
-    def __init__(self, source: Iterator[Group], stop: Stop) -> None:
-        self.source, self.stop = source, stop
-        self.queue: queue.Queue[Group | BaseException | None] = queue.Queue(AHEAD)
-        self.closed = threading.Event()
-        self.thread = threading.Thread(target=self._work, daemon=True)
-
-    def _work(self) -> None:
-        try:
-            for group in self.source:
-                self._put(group)
-                if self.closed.is_set():
-                    return
-            self._put(None)
-        except BaseException as error:
-            self._put(error)
-
-    def _put(self, item: Group | BaseException | None) -> None:
-        while not self.closed.is_set():
-            try:
-                self.queue.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def __enter__(self) -> Iterator[Group]:
-        self.thread.start()
-        return self._items()
-
-    def _items(self) -> Iterator[Group]:
-        while (item := self.queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def __exit__(self, *_: object) -> None:
-        self.closed.set()
-
-
 # --- computing ----------------------------------------------------------------------------------
-
-Write = Callable[[], tuple[int, tuple[str, ...]]]
-"""Encodes and writes one output; returns (bytes written, warnings)."""
 
 
 def _restore_group(
@@ -274,11 +151,10 @@ def _restore_group(
     fault: str | None = None
     if ready:
         try:
-            images = torch.cat([picture_to_image(item.picture) for item in ready if item.picture])
+            images = _one_batch([picture_to_image(item.picture) for item in ready if item.picture])
             if engine.device.type == "cuda":
                 images = images.pin_memory()
-            mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
-            found = restore(engine, images, options.policy, mask, options.save_rounds)
+            found = _within_memory(images, engine, options)
             outcomes = {item.job.output: outcome for item, outcome in zip(ready, found, strict=True)}
         except (RuntimeError, MemoryError) as error:
             fault = " ".join(str(error).split())[:300] or type(error).__name__
@@ -289,11 +165,45 @@ def _restore_group(
         if outcome is not None and item.picture is not None:
             _describe(record, outcome.restoration, seconds)
             yield record, _writing(item, outcome, options, weights)
-        elif item.error == "skipped":
+        elif item.error == SKIPPED:
             yield {**record, "status": "skipped", "error": None}, None
         else:
             reason = item.error or f"{item.job.name}: restoring failed ({fault}); try a smaller --tile"
             yield {**record, "status": "failed", "error": reason}, None
+
+
+def _within_memory(images: Tensor, engine: Engine, options: Options) -> tuple[Outcome, ...]:
+    """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
+    mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
+    while True:
+        try:
+            return restore(engine, images, options.policy, mask, options.save_rounds)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        if engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(images) > 1:
+            half = len(images) // 2
+            first, second = images[:half], images[half:]
+            return _within_memory(first, engine, options) + _within_memory(second, engine, options)
+        if not engine.shrink_tile():
+            raise MemoryError(f"out of memory with the smallest tile of {engine.tile_px} px")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a lack of memory, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
+def _one_batch(images: Sequence[Tensor]) -> Tensor:
+    """One tensor of pictures of one size; a single one is not copied, mixed depths become float."""
+    if len(images) == 1:
+        return images[0]
+    alike = len({image.dtype for image in images}) == 1
+    return torch.cat([image if alike else unit_range(image) for image in images])
 
 
 def _blank(item: Item, weights: Weights, fingerprint: str) -> Record:
@@ -363,52 +273,3 @@ def _finished(picture: Picture, image: Tensor | None, best_round: int, options: 
     word = "round" if best_round == 1 else "rounds"
     text = f"rar {__version__} ({weights.name} {weights.sha256[:8]}, {best_round} {word})"
     return replace(restored, metadata=picture.metadata.with_provenance(text))
-
-
-# --- writing ------------------------------------------------------------------------------------
-
-
-class _Writer:
-    """Writes outputs and reports records on one thread, in the order they were put."""
-
-    def __init__(self, finish: Observer) -> None:
-        self.finish = finish
-        self.queue: queue.Queue[tuple[Record, Write | None] | None] = queue.Queue(AHEAD * 16)
-        self.thread = threading.Thread(target=self._work, daemon=True)
-        self.fault: BaseException | None = None
-
-    def put(self, record: Record, write: Write | None) -> None:
-        if self.fault is not None:
-            raise self.fault
-        self.queue.put((record, write))
-
-    def _work(self) -> None:
-        while (item := self.queue.get()) is not None:
-            if self.fault is not None:
-                continue
-            try:
-                self._one(*item)
-            except BaseException as error:
-                self.fault = error
-
-    def _one(self, record: Record, write: Write | None) -> None:
-        if write is not None:
-            try:
-                record["output_bytes"], warnings = write()
-                record["warnings"] = list(warnings)
-            except ImageError as error:
-                reason = str(error) if str(error).startswith(record["output"]) else f"{record['input']}: {error}"
-                record.update(status="failed", error=reason)
-        self.finish(record)
-
-    def __enter__(self) -> _Writer:
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.queue.put(None)
-        self.thread.join()
-        if self.fault is not None and kind is None:
-            if isinstance(self.fault, OSError):
-                raise UsageError(f"the log cannot be written ({self.fault.strerror})") from self.fault
-            raise self.fault

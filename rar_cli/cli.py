@@ -29,6 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+WATCH_S = 1.0
+"""Seconds between two looks at a watched folder."""
+
 RUN = "Running"
 FILES = "Files"
 
@@ -125,6 +128,9 @@ def restore_command(
     log_progress: Annotated[
         bool, typer.Option("--log-progress", help="A plain progress line every minute on stderr.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on waiting for new files, model loaded, until interrupted.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -136,12 +142,14 @@ def restore_command(
         chosen, kept = _names(only, "--only"), _names(keep, "--keep")
         part = Shard.parse(shard)
         naming = Naming(format, suffix)
-        jobs = plan(inputs, output, naming, Selection(recursive, tuple(exclude or ()), part))
+        selection = Selection(recursive, tuple(exclude or ()), part)
+        jobs = [] if watch else plan(inputs, output, naming, selection)
         if dry_run:
             for job in jobs:
                 _print_job(job.name, job.output, as_json)
             return
         from rar_cli.session import Request, restore_jobs
+        from rar_cli.watch import Watch
 
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, max_rounds=max_rounds,
@@ -150,7 +158,9 @@ def restore_command(
         )  # fmt: skip
         console = _console(stderr=output == "-" or as_json)
         with _signals() as stop:
-            summary = restore_jobs(jobs, output, request, stop, _reporter(as_json, quiet, log_progress, len(jobs)))
+            watcher = Watch(lambda: plan(inputs, output, naming, selection), WATCH_S, _warn) if watch else None
+            reporter = _reporter(as_json, quiet, log_progress, len(jobs))
+            summary = restore_jobs(jobs, output, request, stop, reporter, watcher)
         if not quiet and not as_json:
             _print_summary(summary, console)
         if summary.interrupted is not None:
@@ -333,6 +343,10 @@ def _console(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=110)
 
 
+def _warn(text: str) -> None:
+    typer.echo(f"rar: {text}", err=True)
+
+
 def _print_job(name: str, output: str, as_json: bool) -> None:
     from rar_cli.log import to_json
 
@@ -354,7 +368,7 @@ def _print_summary(summary: Any, console: Console) -> None:
 
 
 def _print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.images import write_bytes
+    from rar_cli.encoding import write_bytes
     from rar_cli.log import to_json
     from rar_cli.report import bench_digest, bench_table
 

@@ -1,8 +1,7 @@
-"""The nine degradations as seeded pure functions, and recipes that stack them.
+"""The nine degradations as seeded pure functions; `recipes` stacks them.
 
 Covered: many models per degradation (see each function), severity in [0, 1] mapped to real
-parameter ranges, stacking in the order of the world (scene -> optics -> sensor -> compression),
-intermediate pictures, and partial targets (`Recipe.keeping`) under the same seeds.
+parameter ranges.
 Not covered: spatially varying blur, rolling shutter, lens flare, rain drops on the glass.
 
 Images here are numpy arrays (h, w, 3), float32, sRGB-encoded, in [0, 1].
@@ -10,72 +9,17 @@ Images here are numpy arrays (h, w, 3), float32, sRGB-encoded, in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rar_cli.types import DEGRADATIONS, Degradation
+from rar_cli.types import Degradation
 
 Image = NDArray[np.float32]
 Model = Callable[[Image, float, Generator], Image]
-
-STAGES: tuple[tuple[Degradation, ...], ...] = (
-    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN, Degradation.SNOW),
-    (Degradation.BLUR, Degradation.MOTION_BLUR, Degradation.LOW_RESOLUTION),
-    (Degradation.NOISE,),
-    (Degradation.JPEG,),
-)
-"""Scene, optics, sensor, compression: the order in which degradations occur in the world."""
-
-
-STACKED: tuple[tuple[Degradation, ...], ...] = (
-    (Degradation.LOW_LIGHT, Degradation.NOISE),
-    (Degradation.HAZE, Degradation.RAIN),
-    (Degradation.LOW_LIGHT, Degradation.HAZE),
-    (Degradation.HAZE, Degradation.SNOW),
-    (Degradation.RAIN, Degradation.NOISE),
-    (Degradation.BLUR, Degradation.NOISE, Degradation.JPEG),
-    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN),
-)
-"""The stacks that validation and benchmarks use, each in the order of the world."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One degradation of a recipe, reproducible from its own seed."""
-
-    degradation: Degradation
-    severity: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What was done to a picture, in order."""
-
-    steps: tuple[Step, ...] = ()
-
-    def apply(self, image: Image) -> list[Image]:
-        """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it."""
-        images = [image]
-        for step in self.steps:
-            images.append(degrade(images[-1], step.degradation, step.severity, step.seed))
-        return images
-
-    def keeping(self, names: Collection[Degradation]) -> Recipe:
-        """The recipe reduced to what is to stay; every kept step keeps its seed."""
-        return Recipe(tuple(step for step in self.steps if step.degradation in names))
-
-    def severities(self) -> NDArray[np.float32]:
-        """Severity vector (9,) in the order of `DEGRADATIONS`; 0 where absent."""
-        vector = np.zeros(len(DEGRADATIONS), np.float32)
-        for step in self.steps:
-            vector[DEGRADATIONS.index(step.degradation)] = step.severity
-        return vector
 
 
 def degrade(image: Image, degradation: Degradation, severity: float, seed: int) -> Image:
@@ -84,36 +28,6 @@ def degrade(image: Image, degradation: Degradation, severity: float, seed: int) 
         raise ValueError(f"severity must lie in [0, 1], got {severity}")
     degraded = MODELS[degradation](image, severity, np.random.default_rng(seed))
     return np.clip(degraded, 0.0, 1.0).astype(np.float32)
-
-
-def stack(degradations: Collection[Degradation], severity: float, rng: Generator) -> Recipe:
-    """A recipe of the named degradations at one severity, in the order of the world."""
-    order = [d for stage in STAGES for d in stage if d in degradations]
-    return Recipe(tuple(Step(d, severity, _seed(rng)) for d in order))
-
-
-def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0.30, 0.15, 0.05)) -> Recipe:
-    """A recipe of random depth (odds for 0, 1, 2, ... degradations), order and severities.
-
-    Within a stage the order is random; one recipe in ten swaps two neighbours across stages,
-    as re-sharing and scanning do. Severities are spread evenly over [0.1, 1] and the deeper
-    the stack the milder its parts.
-    """
-    depth = int(rng.choice(len(depth_odds), p=depth_odds))
-    chosen = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), depth, replace=False)}
-    if {Degradation.BLUR, Degradation.MOTION_BLUR} <= chosen and rng.random() < 0.7:
-        chosen.discard(Degradation.BLUR)
-    order = [d for stage in STAGES for d in rng.permutation(list(stage)) if d in chosen]
-    if len(order) > 1 and rng.random() < 0.1:
-        i = int(rng.integers(len(order) - 1))
-        order[i], order[i + 1] = order[i + 1], order[i]
-    mildest = 1.0 - 0.1 * max(depth - 1, 0)
-    return Recipe(tuple(Step(Degradation(d), float(rng.uniform(0.1, mildest)), _seed(rng)) for d in order))
-
-
-def quantise(image: Image) -> Image:
-    """[0, 1] -> [0, 1] rounded to 8 bits, as every file does."""
-    return (np.rint(image * 255.0) / 255.0).astype(np.float32)
 
 
 # --- sensor -------------------------------------------------------------------------------------
@@ -291,10 +205,6 @@ MODELS: dict[Degradation, Model] = {
 
 
 # --- parts --------------------------------------------------------------------------------------
-
-
-def _seed(rng: Generator) -> int:
-    return int(rng.integers(2**31))
 
 
 def _to_linear(image: Image) -> Image:

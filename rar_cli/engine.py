@@ -23,11 +23,13 @@ from rar_cli.weights import find
 TILE_PX = 768
 OVERLAP_PX = 128
 HALO_PX = 32
+LARGE_PX = 16_000_000
+"""Above this, latents stay on the CPU and only tiles visit the device."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One restored picture. image: (1, 3, h, w) float32 on the CPU, None where the input is kept.
+    """One restored picture. image: (1, 3, h, w) on the CPU, None where the input is kept.
 
     images: every round's picture where asked for, round 1 first.
     """
@@ -54,6 +56,15 @@ class Engine:
         if self.tile_px <= OVERLAP_PX:
             raise UsageError(f"--tile {tile_px} is too small: it must exceed {OVERLAP_PX} px")
 
+    def shrink_tile(self) -> bool:
+        """Halve the tile for all that follows; False where it is as small as it gets."""
+        step = self.factor * self.model.params.restorer.multiple
+        smaller = self.tile_px // 2 // step * step
+        if smaller <= OVERLAP_PX:
+            return False
+        self.tile_px = smaller
+        return True
+
     @property
     def factor(self) -> int:
         """Pixels per latent cell along a side."""
@@ -63,10 +74,19 @@ class Engine:
         """Mixed precision of this engine."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def home(self, pixels: int) -> tuple[torch.device, torch.dtype]:
+        """Where latents of a picture of so many pixels live: large ones on the CPU, in half precision."""
+        return (self.device, torch.float32) if pixels <= LARGE_PX else (torch.device("cpu"), torch.float16)
+
     def encode(self, image: Tensor) -> Tensor:
-        """image (b, 3, h, w) in [0, 1] -> latent, tile by tile, exactly."""
-        image = image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        return by_tiles(self.model.codec.encode, image, self.tile_px, HALO_PX, (1, self.factor))
+        """image (b, 3, h, w), float in [0, 1] or integer at full range -> latent, tile by tile, exactly."""
+        home = self.home(image.shape[-2] * image.shape[-1])
+
+        def tile(part: Tensor) -> Tensor:
+            part = unit_range(part.to(self.device, non_blocking=True))
+            return self.model.codec.encode(part.contiguous(memory_format=torch.channels_last)).to(*home)
+
+        return by_tiles(tile, image, self.tile_px, HALO_PX, (1, self.factor))
 
     def assess(self, latent: Tensor, remove_mask: Tensor | None = None) -> Assessment:
         """latent -> Assessment of the whole picture, whatever its size."""
@@ -76,17 +96,32 @@ class Engine:
     def move(self, latent: Tensor, condition: Tensor) -> Tensor:
         """One round's transport in overlapping windows that share the picture's condition."""
 
-        def window(z: Tensor) -> Tensor:
+        def window(part: Tensor) -> Tensor:
             with self.autocast():
-                return self.model.move(z, condition, self.times)
+                moved = self.model.move(part.to(self.device, torch.float32), condition, self.times)
+            return moved.to(latent.device, latent.dtype)
 
         return by_windows(window, latent, self.tile_px // self.factor, OVERLAP_PX // self.factor)
 
-    def decode(self, latent: Tensor, size: tuple[int, int]) -> Tensor:
-        """latent -> image (b, 3, h, w) on the CPU, clamped to [0, 1]."""
-        tile, halo = self.tile_px // self.factor, HALO_PX // self.factor
-        image = by_tiles(self.model.codec.decode, latent, tile, halo, (self.factor, 1))
-        return image[..., : size[0], : size[1]].clamp(0.0, 1.0).float().cpu()
+    def decode(self, latent: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""
+
+        def tile(part: Tensor) -> Tensor:
+            image = self.model.codec.decode(part.to(self.device, torch.float32)).clamp_(0.0, 1.0)
+            return full_range(image.cpu(), dtype)
+
+        image = by_tiles(tile, latent, self.tile_px // self.factor, HALO_PX // self.factor, (self.factor, 1))
+        return image[..., : size[0], : size[1]]
+
+
+def unit_range(image: Tensor) -> Tensor:
+    """integers at full range -> [0, 1]; floats stay."""
+    return image if image.is_floating_point() else image.float().div_(torch.iinfo(image.dtype).max)
+
+
+def full_range(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """[0, 1] -> integers at full range, rounded; floats stay."""
+    return image if dtype.is_floating_point else image.mul_(torch.iinfo(dtype).max).round_().to(dtype)
 
 
 def load(
@@ -103,27 +138,30 @@ def restore(
     remove_mask: Tensor | None = None,
     keep_rounds: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Restore a batch, image (b, 3, h, w) in [0, 1]: encoded once, decoded once per picture.
+    """Restore a batch, image (b, 3, h, w): encoded once, decoded once per picture.
 
+    image: float in [0, 1], or uint8 or uint16 at full range; outcomes come in the same type.
     policy: when to stop, by default as fitted with the weights. remove_mask: (9,), see `mask_of`.
     keep_rounds: decode every round too (for looking; the one case of more than one decode).
     """
     size = (image.shape[-2], image.shape[-1])
     with torch.inference_mode():
-        latent = engine.encode(image)
         mask = None if remove_mask is None else remove_mask.to(engine.device)
+        stop = policy or engine.policy
+        # The loop alone holds the latent: of a large picture, two copies are all that fits.
         passes: Iterable[Pass] = rounds(
-            lambda z: engine.assess(z, mask), engine.move, latent, policy or engine.policy, remove_mask
+            lambda z: engine.assess(z, mask), engine.move, engine.encode(image), stop, remove_mask
         )
         seen: dict[int, list[Tensor]] = {}
         if keep_rounds:
             passes = list(passes)
             for step in passes[1:]:
                 for place, picture in enumerate(step.pictures):
-                    seen.setdefault(picture, []).append(engine.decode(step.latent[place : place + 1], size))
+                    one = step.latent[place : place + 1]
+                    seen.setdefault(picture, []).append(engine.decode(one, size, image.dtype))
         outcomes = []
         for i, kept in enumerate(settle(iter(passes))):
-            decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size)
+            decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size, image.dtype)
             slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
             outcomes.append(Outcome(slim, decoded, tuple(seen.get(i, ()))))
         return tuple(outcomes)

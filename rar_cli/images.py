@@ -1,4 +1,4 @@
-"""Files <-> pictures <-> image tensors. The only place that knows image formats.
+"""Bytes of image files -> pictures <-> image tensors; `encoding` is the way back into files.
 
 Covered: JPEG, PNG (8 and 16 bit), WebP, TIFF (8 and 16 bit), BMP; AVIF and HEIC where Pillow or
 pillow-heif can; grey, palette, CMYK, alpha, EXIF orientation. Not covered: animations, several
@@ -10,20 +10,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
-from rar_cli.metadata import EXIF_IFD, GPS_IFD, Metadata, read_metadata, tiff_tags
+from rar_cli.metadata import Metadata, read_metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,76 +99,26 @@ def read_picture(data: bytes, name: str) -> Picture:
         raise ImageError(f"{name}: damaged or truncated ({reason}); restore it from its source") from error
 
 
-def write_picture(picture: Picture, path: Path, format_name: str, quality: int | None = None) -> tuple[str, ...]:
-    """Encode and write atomically; returns warnings. Raises ImageError that names the file."""
-    data, warnings = encode_picture(picture, format_name, quality)
-    write_bytes(data, path)
-    return warnings
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".rar-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)  # mkstemp is private; outputs follow the user's umask
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
-    """(bytes of the file, warnings). Metadata that cannot be written is a warning, never a failure."""
-    if picture.pixels.dtype == np.uint16 and format_name == "PNG":
-        return _png16(picture), picture.warnings
-    if picture.pixels.dtype == np.uint16 and format_name == "TIFF":
-        return _tiff16(picture), picture.warnings
-    picture = as_8_bit(picture)
-    warnings = list(picture.warnings)
-    image, dropped = _to_pillow(picture, format_name)
-    warnings += dropped
-    options = _options(picture, format_name, quality)
-    metadata = _metadata_options(picture.metadata, format_name)
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, format_name, **options, **metadata)
-    except Exception as error:  # a block of metadata too large for the format, for instance
-        warnings.append(f"metadata not kept ({' '.join(str(error).split())[:120]})")
-        buffer = io.BytesIO()
-        try:
-            image.save(buffer, format_name, **options)
-        except Exception as fault:
-            raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
-    return buffer.getvalue(), tuple(warnings)
-
-
 def picture_to_image(picture: Picture) -> Tensor:
-    """Picture -> image (1, 3, h, w) float32 in [0, 1]."""
+    """Picture -> image (1, 3, h, w), uint8 or uint16 at full range, sharing memory where it can."""
     import torch
 
-    depth = float(np.iinfo(picture.pixels.dtype).max)
-    pixels = torch.from_numpy(np.ascontiguousarray(picture.pixels, dtype=np.float32))
-    return pixels.permute(2, 0, 1).unsqueeze(0).div_(depth)
+    pixels = np.ascontiguousarray(picture.pixels)
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1).unsqueeze(0)
 
 
 def image_to_picture(image: Tensor, like: Picture) -> Picture:
-    """Image (1, 3, h, w) near [0, 1] -> picture with the depth, alpha, grey and metadata of `like`."""
-    depth = float(np.iinfo(like.pixels.dtype).max)
+    """Image (1, 3, h, w), float near [0, 1] or `like`'s own type -> picture with all else of `like`."""
+    if image.is_floating_point():
+        depth = float(np.iinfo(like.pixels.dtype).max)
+        pixels = image[0].float().clamp(0.0, 1.0).mul(depth).round().permute(1, 2, 0).cpu().numpy()
+        pixels = pixels.astype(like.pixels.dtype)
+    else:
+        pixels = image[0].permute(1, 2, 0).numpy()
     if like.grey:
-        image = image.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    pixels = image[0].float().clamp(0.0, 1.0).mul(depth).round().permute(1, 2, 0).cpu().numpy()
-    return replace(like, pixels=pixels.astype(like.pixels.dtype))
+        mean = np.rint(pixels.mean(axis=2, keepdims=True, dtype=np.float32)).astype(like.pixels.dtype)
+        pixels = np.broadcast_to(mean, pixels.shape)
+    return replace(like, pixels=pixels)
 
 
 def as_8_bit(picture: Picture) -> Picture:
@@ -299,136 +246,5 @@ def _upright(picture: Picture, orientation: int) -> Picture:
     return replace(picture, pixels=turn(picture.pixels), alpha=alpha)
 
 
-# --- writing ------------------------------------------------------------------------------------
-
-
 def _narrow(x: Pixels) -> Pixels:
     return ((x.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _to_pillow(picture: Picture, format_name: str) -> tuple[Image.Image, list[str]]:
-    colour = picture.pixels[..., 0] if picture.grey else picture.pixels
-    image = Image.fromarray(np.ascontiguousarray(colour))
-    if picture.alpha is None:
-        return image, []
-    if format_name in {"JPEG", "BMP"}:
-        return image, [f"{format_name} has no alpha channel: it was dropped; use --format png to keep it"]
-    image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
-    return image, []
-
-
-def _options(picture: Picture, format_name: str, quality: int | None) -> dict[str, Any]:
-    if format_name == "JPEG":
-        return _jpeg_options(picture, quality)
-    if format_name in {"WEBP", "AVIF", "HEIF"}:
-        return {"quality": 95 if quality is None else quality}
-    return {}
-
-
-def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
-    """`quality` as asked; else 95, or the file's own tables where those are finer; its own sampling."""
-    settings = picture.jpeg or {}
-    options: dict[str, Any] = {"quality": 95 if quality is None else quality, "optimize": True}
-    if settings.get("subsampling") is not None and not picture.grey:
-        options["subsampling"] = settings["subsampling"]
-    elif quality is None and not picture.grey:
-        options["subsampling"] = 0
-    tables = settings.get("qtables")
-    if quality is None and tables and sum(tables[min(tables)]) < _QUALITY_95_LUMA:
-        options["qtables"] = [tables[k] for k in sorted(tables)]
-        del options["quality"]
-    return options
-
-
-_QUALITY_95_LUMA = 372
-"""Sum of the standard luma table at quality 95; a finer file sums to less."""
-
-
-def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if format_name == "BMP":
-        return {"dpi": metadata.dpi} if metadata.dpi else {}
-    if format_name == "TIFF":
-        options.update(_tiff_options(metadata))
-    elif metadata.exif:
-        options["exif"] = metadata.exif
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if metadata.dpi and format_name in {"JPEG", "PNG", "TIFF"}:
-        options["dpi"] = metadata.dpi
-    if metadata.xmp:
-        if format_name == "PNG":
-            text = PngImagePlugin.PngInfo()
-            text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-            options["pnginfo"] = text
-        elif format_name != "TIFF":
-            options["xmp"] = metadata.xmp
-    return options
-
-
-def _tiff_options(metadata: Metadata) -> dict[str, Any]:
-    """Tags, and compression where it is possible: Pillow's compressing writer has no nested directories."""
-    tags = tiff_tags(metadata.exif) if metadata.exif else TiffImagePlugin.ImageFileDirectory_v2()
-    nested = EXIF_IFD in tags or GPS_IFD in tags
-    if metadata.xmp:
-        tags[700] = metadata.xmp
-    return {"tiffinfo": tags, "compression": "raw" if nested else "tiff_adobe_deflate"}
-
-
-def _deep_array(picture: Picture) -> Pixels:
-    """(h, w), (h, w, 3) or (h, w, 4) as RGB(A); grey with alpha is written as colour."""
-    if picture.alpha is not None:
-        return np.dstack([picture.pixels, picture.alpha])
-    return np.ascontiguousarray(picture.pixels[..., 0]) if picture.grey else picture.pixels
-
-
-def _png16(picture: Picture) -> bytes:
-    array = _deep_array(picture)
-    if array.ndim == 3:
-        order = [2, 1, 0, 3][: array.shape[2]]
-        array = np.ascontiguousarray(array[..., order])
-    m = picture.metadata
-    blocks = (
-        (cv2.IMAGE_METADATA_EXIF, m.exif.removeprefix(b"Exif\0\0") if m.exif else None),
-        (cv2.IMAGE_METADATA_ICCP, m.icc),
-        (cv2.IMAGE_METADATA_XMP, m.xmp),
-    )
-    kept = [(kind, np.frombuffer(block, np.uint8)) for kind, block in blocks if block]
-    done, data = cv2.imencodeWithMetadata(".png", array, [k for k, _ in kept], [b for _, b in kept])
-    if not done:
-        raise ImageError("cannot be written as 16-bit PNG")
-    return data.tobytes()
-
-
-def _tiff16(picture: Picture) -> bytes:
-    import tifffile
-
-    array, m = _deep_array(picture), picture.metadata
-    tags: list[tuple[int, str | int, int, object, bool]] = []
-    if m.icc:
-        tags.append((34675, 7, len(m.icc), m.icc, True))
-    if m.xmp:
-        tags.append((700, 1, len(m.xmp), m.xmp, True))
-    software = None
-    if m.exif:
-        exif = Image.Exif()
-        exif.load(m.exif)
-        software = exif.get(0x0131)
-        for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):  # description .. copyright
-            if isinstance(exif.get(tag), str):
-                tags.append((tag, 2, 0, exif[tag], True))
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        array,
-        photometric="minisblack" if array.ndim == 2 else "rgb",
-        extrasamples=["unassalpha"] if array.ndim == 3 and array.shape[2] == 4 else None,
-        compression="zlib",
-        predictor=True,
-        resolution=m.dpi,
-        resolutionunit="INCH" if m.dpi else None,
-        software=software,
-        metadata=None,
-        extratags=tags,
-    )
-    return buffer.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 from rar_cli.log import Record, to_json
 
 MOST_ROWS = 200
-"""Rows of the closing table; failures are always kept."""
+"""Most rows of the closing table; of a longer run it shows the failures alone."""
 
 LINE_EVERY_S = 60.0
 
@@ -52,7 +52,7 @@ class Progress:
         if self.as_json:
             sys.stdout.write(to_json(record) + "\n")
             sys.stdout.flush()
-        elif record["status"] == "failed" or len(self.records) < MOST_ROWS and self.total <= MOST_ROWS:
+        elif len(self.records) < MOST_ROWS and (record["status"] == "failed" or self.total <= MOST_ROWS):
             self.records.append(record)
         if record["error"] and (self.as_json or self.quiet):
             sys.stderr.write(f"rar: {record['error']}\n".encode("utf-8", "backslashreplace").decode())

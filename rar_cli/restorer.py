@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -53,8 +54,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
-        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # a view in channels_last
-        y = self.second(nn.functional.silu(self.first(torch.addcmul(shift, normed, 1 + scale))))
+        weight = self.norm.weight.to(x.dtype)  # the fused kernel wants one type
+        last = F.rms_norm(x.permute(0, 2, 3, 1), (x.shape[1],), weight, self.norm.eps)
+        normed = last.permute(0, 3, 1, 2)  # a view in channels_last
+        y = self.second(F.silu(self.first(torch.addcmul(shift, normed, 1 + scale))))
         return torch.addcmul(x, y, 1 + gate)
 
 

@@ -22,6 +22,7 @@ from rar_cli.plan import Job, Shard
 from rar_cli.report import describe
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
 from rar_cli.verdict import judge
+from rar_cli.watch import Watch
 from rar_cli.weights import Weights, find, shipped
 
 if TYPE_CHECKING:
@@ -70,24 +71,25 @@ class Reporter(Protocol):
         ...
 
 
-def restore_jobs(jobs: Sequence[Job], output: str, request: Request, stop: Stop, reporter: Reporter) -> Summary:
-    """`rar restore`: do the jobs of a plan, resuming what is done."""
+def restore_jobs(
+    jobs: Sequence[Job],
+    output: str,
+    request: Request,
+    stop: Stop,
+    reporter: Reporter,
+    watch: Watch | None = None,
+) -> Summary:
+    """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
     mask = mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
     folder = None if output == "-" or any(job.target == Path(output) for job in jobs) else Path(output)
     weights = find(request.weights)
-    engine = _engine(request, weights)
-    options = Options(
-        request.policy(engine.policy),
-        None if mask is None else tuple(mask.tolist()),
-        request.quality,
-        request.provenance,
-        request.save_rounds,
-        request.batch_size,
-    )
-    with ExitStack() as stack:
+    stack = ExitStack()
+    if folder is not None:
+        _lock(folder, request.shard, stack)
+    with stack:
+        engine = _engine(request, weights)
+        options = _options(request, engine, mask)
         records, done = None, {}
-        if folder is not None:
-            _lock(folder, request.shard, stack)
         path = request.log or (None if folder is None else folder / _log_name(request.shard))
         if path is not None:
             earlier = [path] if folder is None else [path, *sorted(folder.glob("rounds*.jsonl"))]
@@ -95,8 +97,22 @@ def restore_jobs(jobs: Sequence[Job], output: str, request: Request, stop: Stop,
             records = stack.enter_context(log.RoundLog(path))
         stack.enter_context(reporter)
         summary = batch.run(jobs, engine, weights, options, records, done, reporter, stop)
+        while watch is not None and stop.signal is None:
+            arrived = watch(lambda: stop.signal is not None)
+            summary.add(batch.run(arrived, engine, weights, options, records, done, reporter, stop))
     summary.records = reporter.records
     return summary
+
+
+def _options(request: Request, engine: Engine, mask: torch.Tensor | None) -> Options:
+    return Options(
+        request.policy(engine.policy),
+        None if mask is None else tuple(mask.tolist()),
+        request.quality,
+        request.provenance,
+        request.save_rounds,
+        request.batch_size,
+    )
 
 
 def assess_files(files: Sequence[Path | None], request: Request, stop: Stop) -> Iterator[log.Record]:

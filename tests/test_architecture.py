@@ -13,7 +13,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors", "types", "version"},
     {"transport", "verdict", "tiling", "metadata", "degradations", "log"},
-    {"images", "weights", "plan", "report", "codec"},
+    {"images", "weights", "report", "codec", "recipes"},
+    {"plan", "encoding"},
+    {"watch", "reading", "writing"},
     {"restorer", "assessor"},
     {"model", "loop", "progress"},
     {"engine", "train", "bench"},
@@ -57,7 +59,7 @@ def test_imports_run_downwards(path):
 def test_files_have_one_size_a_docstring_and_no_stray_print(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "a module says what it is"
-    assert len(path.read_text().splitlines()) <= 460
+    assert len(path.read_text().splitlines()) <= 400
     printing = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
     assert not printing or path.stem == "progress"
     for node in ast.walk(tree):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rar_cli.degradations import Recipe, Step, degrade, quantise, random_recipe, stack
+from rar_cli.degradations import degrade
+from rar_cli.recipes import Recipe, Step, quantise, random_recipe, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 

@@ -113,3 +113,29 @@ def test_impossible_devices_types_and_tiles_are_refused(busy):
         pick_dtype("float16", torch.device("cpu"))
     with pytest.raises(UsageError, match="too small"):
         Engine(busy, "cpu", "float32", tile_px=16)
+
+
+def test_integer_images_come_back_as_integers_and_agree_with_float(busy):
+    engine = Engine(busy, "cpu", "float32")
+    pixels = torch.randint(0, 256, (1, 3, 20, 24), dtype=torch.uint8)
+    whole = restore(engine, pixels, policy(1))[0].image
+    exact = restore(engine, pixels.float() / 255, policy(1))[0].image
+    assert whole.dtype == torch.uint8
+    assert (whole.float() - exact * 255).abs().max() <= 0.51
+    deep = (pixels.int() * 257).to(torch.uint16)
+    deeper = restore(engine, deep, policy(1))[0].image
+    assert deeper.dtype == torch.uint16
+    assert (deeper.float() / 257 - exact * 255).abs().max() <= 0.51
+
+
+def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, monkeypatch):
+    image = torch.rand(1, 3, 200, 260)
+    whole = restore(Engine(busy, "cpu", "float32"), image, policy(2))[0]
+    monkeypatch.setattr(module, "LARGE_PX", 1000)
+    monkeypatch.setattr(module, "OVERLAP_PX", 64)
+    engine = Engine(busy, "cpu", "float32", 128)
+    assert engine.encode(image).dtype == torch.float16
+    large = restore(engine, image, policy(2))[0]
+    difference = (whole.image - large.image).abs() * 255
+    assert difference.mean() < 1, difference.mean()
+    assert difference.max() < 4, difference.max()

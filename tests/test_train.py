@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from rar_cli.degradations import quantise
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
+from rar_cli.recipes import quantise
 from rar_cli.train.config import Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
 from rar_cli.train.losses import latent_mse, mse_to_psnr, psnr_to_score, ranking_loss, restoration_loss

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rar_cli.degradations import STACKED, Image, Recipe, quantise, stack
+from rar_cli.degradations import Image
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.images import FORMATS, as_8_bit, read_picture
+from rar_cli.recipes import STACKED, Recipe, quantise, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 D = Degradation

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rar_cli.degradations import Image, quantise, random_recipe
+from rar_cli.degradations import Image
 from rar_cli.errors import UsageError
+from rar_cli.recipes import quantise, random_recipe
 from rar_cli.train.config import TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rar_cli.degradations import quantise, stack
 from rar_cli.model import Rar
+from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import StopPolicy, Verdict
 from rar_cli.verdict import judge

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rar_cli.degradations import STACKED, quantise, stack
 from rar_cli.loop import rounds, settle
 from rar_cli.model import Rar
+from rar_cli.recipes import STACKED, quantise, stack
 from rar_cli.train.data import Photo
 from rar_cli.types import DEGRADATIONS, Degradation
 

@@ -1,0 +1,172 @@
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rar_cli import batch, reading
+from rar_cli.batch import Options, Stop, out_of_memory, run
+from rar_cli.engine import Engine
+from rar_cli.log import RoundLog, read_log
+from rar_cli.plan import Naming, Selection, plan
+from rar_cli.reading import group_by_size
+from rar_cli.types import StopPolicy
+from rar_cli.weights import find
+
+POLICY = StopPolicy(accept_score=100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
+
+
+@pytest.fixture
+def many(tmp_path, photo):
+    source = tmp_path / "in"
+    source.mkdir()
+    for i in range(20):
+        Image.fromarray(np.roll(photo, i, 0)[: 48 - 8 * (i % 3)]).save(source / f"p{i:02d}.png")
+    return source
+
+
+def go(many, tmp_path, weights_dir, busy, options=None, out="out", stop=None, observe=None):
+    jobs = plan([str(many)], str(tmp_path / out), Naming(), Selection())
+    seen = []
+    with RoundLog(tmp_path / out / "rounds.jsonl") as log:
+        done = batch.done_before([tmp_path / out / "rounds.jsonl"])
+        summary = run(
+            jobs, Engine(busy, "cpu", "float32"), find(str(weights_dir)), options or Options(POLICY), log, done,
+            observe or seen.append, stop or Stop(),
+        )  # fmt: skip
+    return summary, seen
+
+
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_groups_hold_one_size_each_in_the_order_of_their_first_picture(many, tmp_path):
+    jobs = plan([str(many)], str(tmp_path / "o"), Naming(), Selection())
+    groups = group_by_size(jobs, 4)
+    assert all(len(g) <= 4 for g in groups)
+    for group in groups:
+        assert len({size_of(j.source) for j in group}) == 1
+    assert sorted(j.name for g in groups for j in g) == [j.name for j in jobs]
+    (many / "p00.png").write_bytes(b"broken")
+    assert [j.name for j in group_by_size(jobs, 4)[0]] == [jobs[0].name]
+
+
+def test_large_pictures_go_alone(many, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "GROUP_PIXELS", 100)
+    jobs = plan([str(many)], str(tmp_path / "o"), Naming(), Selection())
+    assert all(len(g) == 1 for g in group_by_size(jobs, 16))
+
+
+def test_records_come_one_per_picture_and_the_log_has_the_same(many, tmp_path, weights_dir, busy):
+    summary, seen = go(many, tmp_path, weights_dir, busy)
+    assert summary.restored == 20
+    assert [r["input"] for r in seen] == [r["input"] for r in read_log(tmp_path / "out" / "rounds.jsonl")]
+    assert {r["output"] for r in seen} == {str(p) for p in (tmp_path / "out").glob("*.png")}
+
+
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_one(many, tmp_path, weights_dir, busy):
+    go(many, tmp_path, weights_dir, busy, Options(POLICY, batch_size=1), out="whole")
+    stop, counted = Stop(), []
+
+    def observe(record):
+        counted.append(record)
+        if len(counted) == 7:
+            stop.signal = 15
+
+    options = Options(POLICY, batch_size=1)
+    summary, _ = go(many, tmp_path, weights_dir, busy, options, stop=stop, observe=observe)
+    assert summary.interrupted == 15
+    assert len(counted) < 20
+    (tmp_path / "out" / "p00.png").unlink()  # as if killed between the log and the picture, or the reverse
+    go(many, tmp_path, weights_dir, busy, options)
+    for path in (tmp_path / "whole").glob("*.png"):
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
+
+
+def test_memory_that_runs_out_halves_batch_then_tile_and_tries_again(many, tmp_path, weights_dir, busy, monkeypatch):
+    go(many, tmp_path, weights_dir, busy, out="whole")
+    real, sizes = batch.restore, []
+
+    def scarce(engine, images, *rest):
+        sizes.append((len(images), engine.tile_px))
+        if len(images) > 1 or engine.tile_px > 400:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(engine, images, *rest)
+
+    monkeypatch.setattr(batch, "restore", scarce)
+    summary, _ = go(many, tmp_path, weights_dir, busy)
+    assert summary.restored == 20
+    assert (1, 384) in sizes
+
+
+def test_a_lack_of_memory_is_told_from_other_faults():
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(torch.OutOfMemoryError("x"))
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert not out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_a_fault_in_one_group_fails_that_group_alone(many, tmp_path, weights_dir, busy, monkeypatch):
+    real = batch.restore
+
+    def faulty(engine, images, *rest):
+        if images.shape[-2] == 40:
+            raise RuntimeError("a kernel broke")
+        return real(engine, images, *rest)
+
+    monkeypatch.setattr(batch, "restore", faulty)
+    summary, seen = go(many, tmp_path, weights_dir, busy)
+    assert (summary.failed, summary.restored) == (7, 13)
+    assert all("a kernel broke" in r["error"] for r in seen if r["status"] == "failed")
+
+
+def test_a_full_disk_fails_pictures_with_a_reason_and_keeps_the_log(many, tmp_path, weights_dir, busy, monkeypatch):
+    import os
+
+    real = os.replace
+
+    def full(source, target):
+        if "p1" in str(target):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    summary, _ = go(many, tmp_path, weights_dir, busy)
+    assert summary.failed == 10
+    failed = [r for r in read_log(tmp_path / "out" / "rounds.jsonl") if r["status"] == "failed"]
+    assert all("No space left" in r["error"] for r in failed)
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_reading_ahead_is_bounded_in_pictures_and_pixels(many, tmp_path, weights_dir, busy, monkeypatch):
+    monkeypatch.setattr(reading, "GROUP_PIXELS", 1)
+    monkeypatch.setattr(reading, "AHEAD_PIXELS", 3000)
+    read, gate = [], threading.Event()
+    real_read, real_restore = reading._read, batch.restore
+    monkeypatch.setattr(reading, "_read", lambda job: read.append(job) or real_read(job))
+
+    def slow(*args):
+        gate.wait(0.05)
+        held.append(len(read) - len(held))
+        return real_restore(*args)
+
+    held = []
+    monkeypatch.setattr(batch, "restore", slow)
+    go(many, tmp_path, weights_dir, busy)
+    assert len(held) == 20
+    assert max(held) <= 4
+
+
+def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weights_dir, busy):
+    lengths = []
+
+    def observe(record):
+        lines = (tmp_path / "out" / "rounds.jsonl").read_text().splitlines()
+        lengths.append(len([json.loads(line) for line in lines]))
+
+    go(many, tmp_path, weights_dir, busy, observe=observe)
+    assert lengths == list(range(1, 21))
