@@ -147,29 +147,41 @@ def _restore_group(
     """One record per item, in order, each with what is still to be written."""
     ready = [item for item in group if item.picture is not None]
     started = time.perf_counter()
-    outcomes: dict[str, Outcome] = {}
-    fault: str | None = None
-    if ready:
-        try:
-            images = _one_batch([picture_to_image(item.picture) for item in ready if item.picture])
-            if engine.device.type == "cuda":
-                images = images.pin_memory()
-            found = _within_memory(images, engine, options)
-            outcomes = {item.job.output: outcome for item, outcome in zip(ready, found, strict=True)}
-        except (RuntimeError, MemoryError) as error:
-            fault = " ".join(str(error).split())[:300] or type(error).__name__
+    found: dict[str, Outcome | str] = {}
+    for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
+        found.update(_outcomes(same, engine, options))
     seconds = (time.perf_counter() - started) / max(len(ready), 1)
     for item in group:
         record = _blank(item, weights, fingerprint)
-        outcome = outcomes.get(item.job.output)
-        if outcome is not None and item.picture is not None:
+        outcome = found.get(item.job.output)
+        if isinstance(outcome, Outcome):
             _describe(record, outcome.restoration, seconds)
             yield record, _writing(item, outcome, options, weights)
         elif item.error == SKIPPED:
             yield {**record, "status": "skipped", "error": None}, None
         else:
-            reason = item.error or f"{item.job.name}: restoring failed ({fault}); try a smaller --tile"
+            reason = item.error or f"{item.job.name}: restoring failed ({outcome}); try a smaller --tile"
             yield {**record, "status": "failed", "error": reason}, None
+
+
+def _by_size(items: Sequence[Item]) -> Iterator[list[Item]]:
+    sizes: dict[tuple[int, int], list[Item]] = {}
+    for item in items:
+        assert item.picture is not None
+        sizes.setdefault(item.picture.size, []).append(item)
+    yield from sizes.values()
+
+
+def _outcomes(items: Sequence[Item], engine: Engine, options: Options) -> dict[str, Outcome | str]:
+    """output -> its outcome, or what went wrong with the batch."""
+    try:
+        images = _one_batch([picture_to_image(item.picture) for item in items if item.picture])
+        if engine.device.type == "cuda":
+            images = images.pin_memory()
+        results: Sequence[Outcome | str] = _within_memory(images, engine, options)
+    except (RuntimeError, MemoryError) as error:
+        results = [" ".join(str(error).split())[:300] or type(error).__name__] * len(items)
+    return {item.job.output: result for item, result in zip(items, results, strict=True)}
 
 
 def _within_memory(images: Tensor, engine: Engine, options: Options) -> tuple[Outcome, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -287,6 +288,7 @@ def train(
 @contextmanager
 def _errors() -> Iterator[None]:
     """Errors made on purpose become one line on stderr and exit code 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
     try:
         yield
     except RarError as error:

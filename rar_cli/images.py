@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
-from rar_cli.metadata import Metadata, read_metadata
+from rar_cli.metadata import ORIENTATION, Metadata, read_metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ def read_picture(data: bytes, name: str) -> Picture:
     if not data:
         raise ImageError(f"{name}: the file is empty; restore it from its source")
     try:
-        with _opened(data) as image:
+        with _opened(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{name}: {image.width}x{image.height} exceeds {MAX_PIXELS // 10**6} megapixels")
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -92,11 +93,19 @@ def read_picture(data: bytes, name: str) -> Picture:
         raise error if str(error).startswith(name) else ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not a picture in a format rar reads ({', '.join(sorted(WRITABLE))})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: exceeds {MAX_PIXELS // 10**6} megapixels") from error
     except Exception as error:  # decoders raise many kinds on damaged data
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(f"{name}: damaged or truncated ({reason}); restore it from its source") from error
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """(height, width), upright, from the header alone; None where `read_picture` would not get there."""
+    try:
+        with _opened(path) as image:
+            turned = image.format != "PNG" and image.getexif().get(ORIENTATION, 1) in {5, 6, 7, 8}
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # Pillow raises many kinds; reading reports this file properly
+        return None
 
 
 def picture_to_image(picture: Picture) -> Tensor:
@@ -138,12 +147,13 @@ def sha256(data: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def _opened(source: io.BytesIO | Path) -> Iterator[Image.Image]:
     with contextlib.suppress(ImportError):
         import pillow_heif  # the extra rar-cli[heif]
 
         pillow_heif.register_heif_opener()
-    with Image.open(io.BytesIO(data)) as image:
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own guard warns at sizes that are wanted here; see MAX_PIXELS
+    with Image.open(source) as image:
         yield image
 
 

@@ -8,10 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from PIL import Image
-
 from rar_cli.errors import ImageError
-from rar_cli.images import Picture, read_picture
+from rar_cli.images import Picture, picture_size, read_picture
 from rar_cli.plan import Job
 
 CHUNK = 64
@@ -61,7 +59,7 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
     groups: list[list[Job]] = []
     open_groups: dict[tuple[int, int], list[Job]] = {}
     for job in jobs:
-        size = _peek(job)
+        size = None if job.source is None else picture_size(job.source)
         most = min(batch_size, GROUP_PIXELS // max(size[0] * size[1], 1)) if size else 1
         current = open_groups.get(size) if size else None
         if current is None or len(current) >= most:
@@ -71,18 +69,6 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
                 open_groups[size] = current
         current.append(job)
     return groups
-
-
-def _peek(job: Job) -> tuple[int, int] | None:
-    """(height, width) from the header alone, None where there is none to read."""
-    if job.source is None:
-        return None
-    try:
-        with Image.open(job.source) as image:
-            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except Exception:  # Pillow raises many kinds; the reader reports this file properly
-        return None
 
 
 def _read(job: Job) -> Item:
