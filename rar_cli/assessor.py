@@ -38,15 +38,21 @@ class AssessorParams:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
     @property
+    def statistics(self) -> int:
+        """Numbers that describe the whole latent: four per channel and one per feature of the stem."""
+        return 4 * self.channels + self.stem[-1]
+
+    @property
     def condition_tokens(self) -> int:
         """Tokens of the condition: one per degradation and the free ones."""
         return len(DEGRADATIONS) + self.free_tokens
 
 
 class ImageAdapter(nn.Module):
-    """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d): channel statistics, then one per grid cell.
+    """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d) and statistics (b, s) of the whole picture.
 
-    Cells hold plain means of local features, so a large picture may be fed piece by piece.
+    A token per grid cell holds the means of local features and the log energy of each channel; the
+    first token holds the statistics. All are plain means, so a large picture may be fed in pieces.
     """
 
     def __init__(self, params: AssessorParams) -> None:
@@ -58,29 +64,39 @@ class ImageAdapter(nn.Module):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU()]
         self.stem = nn.Sequential(*layers)
         self.shrink = int(2 ** len(rest))
-        self.cells = nn.Linear(params.stem[-1], params.width)
+        self.cells = nn.Linear(params.stem[-1] + params.channels, params.width)
         self.position = nn.Parameter(0.02 * torch.randn(params.grid**2, params.width))
-        self.statistics = nn.Linear(2 * params.channels, params.width)
+        self.statistics = nn.Linear(params.statistics, params.width)
 
-    def forward(self, latent: Tensor, tile: int | None = None) -> Tensor:
-        """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d); the stem runs in tiles of `tile` cells."""
+    def forward(self, latent: Tensor, tile: int | None = None) -> tuple[Tensor, Tensor]:
+        """latent (b, c, h, w) -> (tokens, statistics); the stem runs in tiles of `tile` cells."""
         device = self.position.device
 
         def stem(part: Tensor) -> Tensor:
             return self.stem(part.to(device, torch.float32))
 
         features = stem(latent) if tile is None else by_tiles(stem, latent, tile, 16, (1, self.shrink))
-        cells = F.adaptive_avg_pool2d(features, self.grid)
-        cells = self.cells(rearrange(cells, "b c y x -> b (y x) c")) + self.position
-        moments = _moments(latent).to(device)
-        return torch.cat([self.statistics(moments).unsqueeze(1), cells], dim=1)
+        pooled = F.adaptive_avg_pool2d(features.float(), self.grid)
+        mean, energy = (x.to(device) for x in _moments(latent, self.grid))
+        cells = self.cells(rearrange(torch.cat([pooled, energy], 1), "b c y x -> b (y x) c")) + self.position
+        # The quietest cells tell noise from texture, as noise estimators do.
+        summary = torch.cat(
+            [mean, energy.mean((2, 3)), energy.amin((2, 3)), energy.amax((2, 3)), pooled.mean((2, 3))], 1
+        )
+        return torch.cat([self.statistics(summary).unsqueeze(1), cells], dim=1), summary
 
 
-def _moments(latent: Tensor) -> Tensor:
-    """latent (b, c, h, w) -> mean and standard deviation per channel (b, 2c), a few channels at a time."""
-    pairs = [torch.var_mean(part.float(), dim=(2, 3), correction=0) for part in torch.split(latent, 8, dim=1)]
-    variance, mean = (torch.cat(column, dim=1) for column in zip(*pairs, strict=True))
-    return torch.cat([mean, variance.add(1e-6).sqrt()], dim=1)
+def _moments(latent: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """latent (b, c, h, w) -> channel means (b, c) and log energy per grid cell (b, c, grid, grid).
+
+    A few channels at a time, so that a large latent in half precision is never copied whole.
+    """
+    means, energies = [], []
+    for part in torch.split(latent, 8, dim=1):
+        real = part.float()
+        means.append(real.mean((2, 3)))
+        energies.append(F.adaptive_avg_pool2d(real.square(), grid).add(1e-4).log())
+    return torch.cat(means, 1), torch.cat(energies, 1)
 
 
 class TextAdapter(nn.Module):
@@ -132,6 +148,14 @@ class Assessor(nn.Module):
         )
         self.core.embed_tokens = nn.Identity()  # type: ignore[assignment]  # fed through inputs_embeds only
         self.queries = nn.Parameter(0.02 * torch.randn(1 + len(DEGRADATIONS), params.width))
+        self.shortcut = nn.Sequential(  # statistics say most of it; the core says the rest
+            nn.LayerNorm(params.statistics),
+            nn.Linear(params.statistics, 2 * params.width),
+            nn.SiLU(),
+            nn.Linear(2 * params.width, 2 * params.width),
+            nn.SiLU(),
+            nn.Linear(2 * params.width, 1 + len(DEGRADATIONS)),
+        )
         self.score_head = nn.Linear(params.width, 1)
         self.severity_head = nn.Parameter(0.02 * torch.randn(len(DEGRADATIONS), params.width))
         self.severity_bias = nn.Parameter(torch.full((len(DEGRADATIONS),), -1.5))
@@ -152,13 +176,14 @@ class Assessor(nn.Module):
         where those found are to be used; the returned severities are always those found.
         tile: cells per side from which the stem of the image adapter runs in exact tiles.
         """
-        tokens = self.image_adapter(latent, tile)
+        tokens, statistics = self.image_adapter(latent, tile)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
         output = self.core(inputs_embeds=torch.cat([tokens, queries], dim=1), use_cache=False)
         hidden = output.last_hidden_state  # (b, 1 + grid**2 + 10, d)
         asked = hidden[:, -queries.shape[1] :]
-        score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float())
-        logits = (asked[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias
+        direct = self.shortcut(statistics).float()
+        score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float() + direct[:, 0])
+        logits = (asked[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias + direct[:, 1:]
         found = torch.sigmoid(logits)
         present = found if severities is None else torch.where(severities.isnan(), found, severities)
         remove = present if remove_mask is None else present * remove_mask

@@ -1,11 +1,13 @@
 """Makes `samples/` from pictures that scikit-image and scikit-learn ship (pip install both).
 
-    python samples/make.py
+    python samples/make.py              # clean/ and degraded/
+    python samples/make.py strip out    # strip.png, from what `rar restore samples/degraded out` wrote
 
 Each picture is reduced to at most 384 px, which also removes the traces of its own compression,
 then degraded by rar's own synthesis under fixed seeds. Licences: SOURCES.md.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,5 +57,22 @@ def main() -> None:
         degraded.save(HERE / "degraded" / f"{name}.png", optimize=True)
 
 
+def strip(restored: Path) -> None:
+    """The README's before/after strip: degraded above, restored below."""
+    height = 200
+    columns = []
+    for name in ("china", "chelsea", "coffee", "rocket"):
+        rows = []
+        for folder in (HERE / "degraded", restored):
+            image = Image.open(folder / f"{name}.png").convert("RGB")
+            image = image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
+            rows.append(np.asarray(image))
+        columns.append(np.concatenate(rows, axis=0))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(HERE / "strip.png", optimize=True)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["strip"]:
+        strip(Path(sys.argv[2]))
+    else:
+        main()

@@ -177,6 +177,25 @@ def test_cmyk_becomes_rgb_with_a_warning(photo):
     assert np.abs(before.pixels.astype(int) - photo).mean() < 8
 
 
+def test_avif_is_read_and_written_where_pillow_can(photo):
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    before, after, reopened, _ = round_trip(file_of(Image.fromarray(photo), "AVIF", quality=95, icc_profile=ICC))
+    assert reopened.format == "AVIF"
+    assert after.size == before.size
+    assert after.metadata.icc == ICC
+
+
+def test_heic_is_read_and_written_with_its_extra(photo):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    before, after, reopened, _ = round_trip(file_of(Image.fromarray(photo), "HEIF", quality=95))
+    assert reopened.format == "HEIF"
+    assert after.size == before.size
+
+
 def test_a_damaged_profile_is_a_warning_and_never_a_failed_picture(photo):
     picture = read_picture(file_of(Image.fromarray(photo), "PNG", icc_profile=b"not a profile"), "x")
     assert picture.metadata.icc is None

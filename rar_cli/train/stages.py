@@ -74,7 +74,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
     restoration = restoration_loss(velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
-    total = restoration + 0.1 * severity + 0.03 * score + 0.03 * rank
+    total = restoration + 0.4 * severity + 0.1 * score + 0.05 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
 
 

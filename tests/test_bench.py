@@ -1,0 +1,202 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from rar_cli.bench.metrics import CAP_DB, luma, measure, psnr_db, psnr_y_db, ssim, ssim_y
+from rar_cli.bench.peers import PEERS, command
+from rar_cli.bench.run import bench
+from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
+from rar_cli.cli import app
+from rar_cli.engine import Engine
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.weights import find
+
+
+@pytest.fixture
+def clean(tmp_path, photo):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for name in ("one", "two"):
+        Image.fromarray(photo if name == "one" else photo[::-1].copy()).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path, clean, photo):
+    (tmp_path / "set" / "degraded").mkdir(parents=True)
+    clean.rename(tmp_path / "set" / "reference")
+    for path in (tmp_path / "set" / "reference").iterdir():
+        noisy = np.asarray(Image.open(path), np.int16) + np.random.default_rng(0).integers(-20, 20, photo.shape)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "set" / "degraded" / path.name)
+    return tmp_path / "set"
+
+
+def test_metrics_agree_with_values_worked_out_by_hand():
+    black = np.zeros((16, 16, 3), np.float32)
+    grey = np.full((16, 16, 3), 0.1, np.float32)
+    assert psnr_db(black, grey) == pytest.approx(20.0, abs=1e-5)
+    assert psnr_db(black, black) == CAP_DB
+    assert luma(black)[0, 0] == pytest.approx(16 / 255, abs=1e-6)
+    assert luma(np.ones((1, 1, 3), np.float32))[0, 0] == pytest.approx(235 / 255, abs=1e-4)
+    # constant pictures: SSIM is its luminance term, (2 m n + c1) / (m^2 + n^2 + c1), c1 = 1e-4
+    expected = (2 * 0.3 * 0.5 + 1e-4) / (0.3**2 + 0.5**2 + 1e-4)
+    flat = ssim(np.full((16, 16, 3), 0.3, np.float32), np.full((16, 16, 3), 0.5, np.float32))
+    assert flat == pytest.approx(expected, abs=1e-5)
+    assert ssim(grey, grey) == pytest.approx(1.0)
+    # the luma of equal grey errors is scaled by 219/255
+    assert psnr_y_db(black, grey) == pytest.approx(20 - 20 * np.log10(219 / 255), abs=1e-3)
+
+
+def test_metrics_agree_with_torchs_own_arithmetic_on_real_pixels(photo):
+    import torch
+    import torch.nn.functional as F
+
+    rng = np.random.default_rng(0)
+    reference = (photo / 255).astype(np.float32)
+    image = np.clip(reference + rng.normal(0, 0.05, reference.shape), 0, 1).astype(np.float32)
+    x, y = (torch.from_numpy(a).permute(2, 0, 1)[:, None].double() for a in (image, reference))
+    axis = torch.arange(-5, 6).double()
+    g = torch.exp(-(axis**2) / (2 * 1.5**2))
+    window = (g[:, None] * g / g.sum() ** 2)[None, None]
+
+    def mean(a):
+        return F.conv2d(a, window)
+
+    mx, my = mean(x), mean(y)
+    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    table = ((2 * mx * my + 1e-4) * (2 * cov + 9e-4)) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
+    assert ssim(image, reference) == pytest.approx(float(table.mean()), abs=1e-6)
+    assert psnr_db(image, reference) == pytest.approx(float(-10 * (x - y).square().mean().log10()), abs=1e-6)
+
+
+def test_pictures_too_small_for_a_window_still_have_every_metric():
+    tiny = np.zeros((3, 3, 3), np.float32)
+    assert measure(tiny, tiny)["ssim"] == 1.0
+    assert ssim_y(tiny, tiny + np.float32(0.5)) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_synthetic_suites_are_the_same_for_the_same_seed_and_differ_for_another(clean, name):
+    first, again, other = (synthetic(name, clean, 1, seed) for seed in (0, 0, 1))
+    assert len(first) == {"mid": 17, "singles": 27, "stacked": 7, "cdd11": 11, "noise": 3, "clean": 1}[name]
+    differs = []
+    for a, b, c in zip(first, again, other, strict=True):
+        x, y, z = (next(s.pairs()) for s in (a, b, c))
+        assert np.array_equal(x.degraded, y.degraded)
+        differs.append(not np.array_equal(x.degraded, z.degraded))
+        if a.name != "clean":
+            assert not np.array_equal(x.degraded, x.reference)
+        assert x.degraded.shape == x.reference.shape
+        assert len(x.truth) == 9
+    assert name == "clean" or sum(differs) > len(differs) // 2
+
+
+def test_noise_suites_have_the_sigma_they_say(clean):
+    for suite, sigma in zip(synthetic("noise", clean, 1, 0), (15, 25, 50), strict=True):
+        pair = next(suite.pairs())
+        assert np.std(pair.degraded - pair.reference) * 255 == pytest.approx(sigma, rel=0.03)
+
+
+def test_cdd11_has_its_eleven_combinations():
+    assert len(CDD11) == len(set(CDD11)) == 11
+
+
+def test_pairs_are_found_by_name(pairs):
+    (suite,) = paired(pairs / "degraded", pairs / "reference", None)
+    assert [p.name for p in suite.pairs()] == ["one", "two"]
+    (pairs / "reference" / "one.png").unlink()
+    (pairs / "reference" / "two.png").unlink()
+    with pytest.raises(UsageError, match="no two pictures share a name"):
+        paired(pairs / "degraded", pairs / "reference", None)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_gives_a_picture_of_the_same_size_in_a_sane_range(name, photo):
+    image = (photo / 255).astype(np.float32)
+    found = PEERS[name](image)
+    assert found.shape == image.shape
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+def test_any_command_can_be_a_peer_and_its_failure_names_it(photo):
+    image = (photo / 255).astype(np.float32)
+    name, copy = command("copy=cp {in} {out}")
+    assert name == "copy"
+    assert np.abs(copy(image) - image).max() < 1 / 255
+    for bad in ("x=false {in} {out}", "x=no-such-program {in} {out}"):
+        with pytest.raises(ImageError, match="peer x"):
+            command(bad)[1](image)
+    with pytest.raises(UsageError, match="--peer"):
+        command("nothing")
+
+
+def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, photo):
+    good = (photo / 255).astype(np.float32)
+
+    def broken():
+        yield Pair("a", good, good)
+        yield Pair("b", good, good[:-1])
+
+    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1, lambda s: None)
+    assert result["complete"] is False
+    assert result["suites"][0]["final"]["psnr_db"] is None
+    assert result["suites"][0]["done"] == 1
+    assert "b" in result["suites"][0]["gaps"][0]
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["bench", *map(str, args)])
+
+
+def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_repeats(pairs, weights_dir, tmp_path):
+    outs = [tmp_path / "a.json", tmp_path / "b.json"]
+    results = [run(pairs, "--weights", weights_dir, "--out", out, "--max-rounds", 2) for out in outs]
+    assert all(r.exit_code == 0 for r in results), results[0].output
+    digest = json.loads(results[0].stdout.splitlines()[-1])
+    assert digest["complete"] is True
+    assert "input dB" in results[0].stdout
+    first, second = (json.loads(out.read_text()) for out in outs)
+    assert first["suites"] == second["suites"]
+    assert first["schema"] == 1
+    assert {"seed", "version", "machine", "weights_sha256", "parameters"} <= set(first)
+    for picture in first["pictures"]:
+        assert [r["round"] for r in picture["rounds"]] == list(range(len(picture["rounds"])))
+        assert picture["final"]["psnr_db"] == picture["rounds"][picture["best_round"]]["psnr_db"]
+
+
+def test_bench_takes_folders_suites_pairs_and_peers(clean, weights_dir):
+    common = ("--weights", weights_dir, "--limit", 1, "--max-rounds", 1)
+    assert "clean" in run(clean, *common).stdout
+    assert "sigma 50" in run("noise", "--data", clean, *common).stdout
+    peer = f"same={sys.executable} -c 'import shutil, sys; shutil.copy(*sys.argv[1:])' {{in}} {{out}}"
+    result = run("clean", "--data", clean, "--peer", peer, *common)
+    assert "same" in result.stdout
+    assert run("--degraded", clean, "--reference", clean, *common).exit_code == 0
+
+
+def test_bench_of_a_broken_picture_shows_a_gap_and_ends_with_1(pairs, weights_dir):
+    (pairs / "degraded" / "two.png").write_bytes(b"x")
+    result = run(pairs, "--weights", weights_dir)
+    assert result.exit_code == 1
+    assert "gap" in result.stdout
+    assert "two.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere"], "neither a folder nor a suite"),
+        (["noise"], "give their folder with --data"),
+        (["--degraded", "x"], "go together"),
+        (["clean", "--data", "nowhere"], "no such folder"),
+    ],
+)
+def test_bench_that_cannot_run_says_why_with_code_2(weights_dir, args, message):
+    result = run(*args, "--weights", weights_dir)
+    assert result.exit_code == 2
+    assert message in result.stderr
