@@ -22,8 +22,9 @@ from rar_cli.engine import Engine, Outcome, restore, unit_range
 from rar_cli.images import Picture, image_to_picture, picture_to_image, sha256
 from rar_cli.log import Record, RoundLog, read_log
 from rar_cli.plan import Job
-from rar_cli.reading import SKIPPED, Ahead, Group, Item, read_groups
-from rar_cli.types import Restoration, StopPolicy
+from rar_cli.reading import Ahead, Group, Item, read_groups
+from rar_cli.record import blank, describe_restoration
+from rar_cli.types import StopPolicy
 from rar_cli.version import __version__
 from rar_cli.weights import Weights
 from rar_cli.writing import Write, Writer
@@ -81,7 +82,7 @@ class Summary:
 
 @dataclass
 class Stop:
-    """Raised from a signal handler; the run finishes the group in hand and leaves."""
+    """Set by a signal handler; the run finishes the group in hand and leaves."""
 
     signal: int | None = None
 
@@ -89,37 +90,68 @@ class Stop:
 Observer = Callable[[Record], None]
 
 
-def run(
-    jobs: Sequence[Job],
-    engine: Engine,
-    weights: Weights,
-    options: Options,
-    log: RoundLog | None,
-    done: dict[str, Record],
-    observe: Observer,
-    stop: Stop,
-) -> Summary:
-    """Do the jobs; `observe` gets one record per picture, in order, on the writer's thread."""
-    fingerprint = options.fingerprint(engine, weights)
-    summary = Summary()
-    started = time.perf_counter()
+@dataclass
+class Run:
+    """What stays the same over the jobs of one command.
 
-    def finish(record: Record) -> None:
-        if log is not None and record["status"] != "skipped":
-            log.write(record)
-        summary.count(record)
-        observe(record)
+    done: output -> record of earlier runs. observe: gets one record per picture, in order, on the
+    writer's thread.
+    """
 
-    groups = read_groups(jobs, options.batch_size, lambda item: _is_done(item, fingerprint, done))
-    with Ahead(groups) as reader, Writer(finish) as writer:
-        for group in reader:
-            for record, write in _restore_group(group, engine, weights, options, fingerprint):
-                writer.put(record, write)
-            if stop.signal is not None:
-                break
-    summary.seconds = time.perf_counter() - started
-    summary.interrupted = stop.signal
-    return summary
+    engine: Engine
+    weights: Weights
+    options: Options
+    log: RoundLog | None
+    done: dict[str, Record]
+    observe: Observer
+    stop: Stop
+
+    def do(self, jobs: Sequence[Job]) -> Summary:
+        """Read ahead, restore, write and log; returns once everything in hand is finished."""
+        fingerprint = self.options.fingerprint(self.engine, self.weights)
+        summary = Summary()
+        started = time.perf_counter()
+
+        def finish(record: Record) -> None:
+            if self.log is not None and record["status"] != "skipped":
+                self.log.write(record)
+            summary.count(record)
+            self.observe(record)
+
+        def is_done(job: Job, data: bytes) -> bool:
+            return _is_done(job, data, fingerprint, self.done)
+
+        groups = read_groups(jobs, self.options.batch_size, is_done)
+        with Ahead(groups) as reader, Writer(finish) as writer:
+            for group in reader:
+                for record, write in self._restore(group, fingerprint):
+                    writer.put(record, write)
+                if self.stop.signal is not None:
+                    break
+                group.clear()  # large pictures are not held while the next ones are read
+        summary.seconds = time.perf_counter() - started
+        summary.interrupted = self.stop.signal
+        return summary
+
+    def _restore(self, group: Group, fingerprint: str) -> Iterator[tuple[Record, Write | None]]:
+        """One record per item, in order, each with what is still to be written."""
+        ready = [item for item in group if item.picture is not None]
+        started = time.perf_counter()
+        found: dict[str, Outcome | str] = {}
+        for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
+            found.update(_outcomes(same, self.engine, self.options))
+        seconds = (time.perf_counter() - started) / max(len(ready), 1)
+        for item in group:
+            record = blank(item, self.weights, fingerprint)
+            outcome = found.get(item.job.output)
+            if item.done:
+                yield {**record, "status": "skipped"}, None
+            elif isinstance(outcome, Outcome):
+                describe_restoration(record, outcome.restoration, seconds)
+                yield record, _writing(item, outcome, self.options, self.weights)
+            else:
+                reason = item.error or f"{item.job.name}: restoring failed ({outcome}); try a smaller --tile"
+                yield {**record, "error": reason}, None
 
 
 def done_before(logs: Sequence[Path]) -> dict[str, Record]:
@@ -127,41 +159,15 @@ def done_before(logs: Sequence[Path]) -> dict[str, Record]:
     return {str(r.get("output")): r for log in logs for r in read_log(log) if r.get("status") != "failed"}
 
 
-def _is_done(item: Item, fingerprint: str, done: dict[str, Record]) -> bool:
-    record = done.get(item.job.output)
-    if record is None or item.job.target is None or item.error is not None:
+def _is_done(job: Job, data: bytes, fingerprint: str, done: dict[str, Record]) -> bool:
+    record = done.get(job.output)
+    if record is None or job.target is None:
         return False
-    same = record.get("options_sha256") == fingerprint and record.get("input_sha256") == sha256(item.data)
+    same = record.get("options_sha256") == fingerprint and record.get("input_sha256") == sha256(data)
     try:
-        return same and item.job.target.stat().st_size == record.get("output_bytes")
+        return same and job.target.stat().st_size == record.get("output_bytes")
     except OSError:
         return False
-
-
-# --- computing ----------------------------------------------------------------------------------
-
-
-def _restore_group(
-    group: Group, engine: Engine, weights: Weights, options: Options, fingerprint: str
-) -> Iterator[tuple[Record, Write | None]]:
-    """One record per item, in order, each with what is still to be written."""
-    ready = [item for item in group if item.picture is not None]
-    started = time.perf_counter()
-    found: dict[str, Outcome | str] = {}
-    for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
-        found.update(_outcomes(same, engine, options))
-    seconds = (time.perf_counter() - started) / max(len(ready), 1)
-    for item in group:
-        record = _blank(item, weights, fingerprint)
-        outcome = found.get(item.job.output)
-        if isinstance(outcome, Outcome):
-            _describe(record, outcome.restoration, seconds)
-            yield record, _writing(item, outcome, options, weights)
-        elif item.error == SKIPPED:
-            yield {**record, "status": "skipped", "error": None}, None
-        else:
-            reason = item.error or f"{item.job.name}: restoring failed ({outcome}); try a smaller --tile"
-            yield {**record, "status": "failed", "error": reason}, None
 
 
 def _by_size(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -216,36 +222,6 @@ def _one_batch(images: Sequence[Tensor]) -> Tensor:
         return images[0]
     alike = len({image.dtype for image in images}) == 1
     return torch.cat([image if alike else unit_range(image) for image in images])
-
-
-def _blank(item: Item, weights: Weights, fingerprint: str) -> Record:
-    height, width = item.picture.size if item.picture else (None, None)
-    return {
-        "input": item.job.name, "output": item.job.output, "status": "failed", "stop": None,
-        "best_round": None, "score_before": None, "score_after": None, "rounds": [],
-        "width": width, "height": height, "seconds": 0.0, "weights": weights.name,
-        "weights_sha256": weights.sha256, "version": __version__, "error": None, "warnings": [],
-        "input_sha256": sha256(item.data) if item.data else None, "options_sha256": fingerprint,
-        "output_bytes": None,
-    }  # fmt: skip
-
-
-def _describe(record: Record, restoration: Restoration, seconds: float) -> None:
-    """Fill in what the loop found."""
-    record["status"] = "accepted" if restoration.best_round == 0 else "restored"
-    record["stop"] = restoration.stop.value
-    record["best_round"] = restoration.best_round
-    record["score_before"] = round(restoration.score_before, 2)
-    record["score_after"] = round(restoration.score_after, 2)
-    record["seconds"] = round(seconds, 4)
-    record["rounds"] = [
-        {
-            "round": r.index, "score": round(r.score, 2), "verdict": r.verdict.value, "reason": r.reason,
-            "degradations": {d.value: round(s, 3) for d, s in r.severities.items()},
-            "seconds": round(r.seconds, 4),
-        }
-        for r in restoration.trace
-    ]  # fmt: skip
 
 
 def _writing(item: Item, outcome: Outcome, options: Options, weights: Weights) -> Write:

@@ -25,33 +25,39 @@ AHEAD_PIXELS = 32_000_000
 """Most pixels read ahead; a larger picture waits until it is alone."""
 
 
-SKIPPED = "skipped"
-"""The error of an item that was done before."""
-
-
 @dataclass(frozen=True)
 class Item:
-    """A job with what was read of it: a picture, or the error that stopped it."""
+    """A job with what was read of it: a picture, or the error that stopped it.
+
+    done: an earlier run finished it; its picture is there only where its group needs it.
+    """
 
     job: Job
     data: bytes = b""
     picture: Picture | None = None
     error: str | None = None
+    done: bool = False
 
 
 Group = list[Item]
 
+IsDone = Callable[[Job, bytes], bool]
+"""Whether the output of a job stands from an earlier run over the same bytes."""
 
-def read_groups(jobs: Sequence[Job], batch_size: int, is_done: Callable[[Item], bool]) -> Iterator[Group]:
-    """Groups of one size with their pictures read; those wholly done before carry the error "skipped"."""
+
+def read_groups(jobs: Sequence[Job], batch_size: int, is_done: IsDone) -> Iterator[Group]:
+    """Groups of one size with their pictures read.
+
+    Where a part of a group was done by a run that was killed, its pictures are read all the same:
+    the others get the bytes that they would have had in an unbroken run.
+    """
     for first in range(0, len(jobs), CHUNK):
         for group in group_by_size(jobs[first : first + CHUNK], batch_size):
-            items = [_read(job) for job in group]
-            # A group is either wholly done or done again as a whole, so that bytes never depend
-            # on which of its pictures a killed run had finished.
-            if all(is_done(item) for item in items):
-                items = [replace(item, picture=None, error=SKIPPED) for item in items]
-            yield items
+            items = [_load(job, is_done) for job in group]
+            decoded = [item if item.done else _decode(item) for item in items]
+            if any(item.picture is not None for item in decoded):
+                decoded = [_decode(item) if item.done else item for item in decoded]
+            yield decoded
 
 
 def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
@@ -71,17 +77,27 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
     return groups
 
 
-def _read(job: Job) -> Item:
+def _load(job: Job, is_done: IsDone) -> Item:
+    """The bytes of a job's file."""
     try:
         data = sys.stdin.buffer.read() if job.source is None else job.source.read_bytes()
     except OSError as error:
         return Item(job, error=f"{job.name}: cannot be read ({error.strerror})")
-    try:
-        return Item(job, data, read_picture(data, job.name))
-    except ImageError as error:
-        return Item(job, data, error=str(error))
     except MemoryError:
-        return Item(job, data, error=f"{job.name}: does not fit into memory")
+        return Item(job, error=f"{job.name}: does not fit into memory")
+    return Item(job, data, done=is_done(job, data))
+
+
+def _decode(item: Item) -> Item:
+    """The picture in an item's bytes."""
+    if item.error is not None:
+        return item
+    try:
+        return replace(item, picture=read_picture(item.data, item.job.name))
+    except ImageError as error:
+        return replace(item, error=str(error))
+    except MemoryError:
+        return replace(item, error=f"{item.job.name}: does not fit into memory")
 
 
 def _pixels(group: Group) -> int:

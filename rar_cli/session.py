@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from rar_cli import batch, log
-from rar_cli.batch import Options, Stop, Summary
+from rar_cli.batch import Options, Run, Stop, Summary
 from rar_cli.engine import TILE_PX, Engine, assess, mask_of
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.images import picture_to_image, read_picture
@@ -96,10 +96,10 @@ def restore_jobs(
             done = {} if request.overwrite else batch.done_before(earlier)
             records = stack.enter_context(log.RoundLog(path))
         stack.enter_context(reporter)
-        summary = batch.run(jobs, engine, weights, options, records, done, reporter, stop)
+        run = Run(engine, weights, options, records, done, reporter, stop)
+        summary = run.do(jobs)
         while watch is not None and stop.signal is None:
-            arrived = watch(lambda: stop.signal is not None)
-            summary.add(batch.run(arrived, engine, weights, options, records, done, reporter, stop))
+            summary.add(run.do(watch(lambda: stop.signal is not None)))
     summary.records = reporter.records
     return summary
 

@@ -12,6 +12,9 @@ from rar_cli.log import Record
 WAITING = 32
 """Most outputs waiting to be written."""
 
+LARGE_PIXELS = 4_000_000
+"""From here on, outputs wait one at a time."""
+
 Write = Callable[[], tuple[int, tuple[str, ...]]]
 """Encodes and writes one output; returns (bytes written, warnings)."""
 
@@ -26,18 +29,21 @@ class Writer:
         self.fault: BaseException | None = None
 
     def put(self, record: Record, write: Write | None) -> None:
+        """Hand over one picture; a large one waits until everything before it is written."""
         if self.fault is not None:
             raise self.fault
+        if (record["width"] or 0) * (record["height"] or 0) > LARGE_PIXELS:
+            self.queue.join()
         self.queue.put((record, write))
 
     def _work(self) -> None:
         while (item := self.queue.get()) is not None:
-            if self.fault is not None:
-                continue
-            try:
-                self._one(*item)
-            except BaseException as error:
-                self.fault = error
+            if self.fault is None:
+                try:
+                    self._one(*item)
+                except BaseException as error:
+                    self.fault = error
+            self.queue.task_done()
 
     def _one(self, record: Record, write: Write | None) -> None:
         if write is not None:

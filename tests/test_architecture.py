@@ -16,6 +16,7 @@ FLOORS = [
     {"images", "weights", "report", "codec", "recipes"},
     {"plan", "encoding"},
     {"watch", "reading", "writing"},
+    {"record"},
     {"restorer", "assessor"},
     {"model", "loop", "progress"},
     {"engine", "train", "bench"},

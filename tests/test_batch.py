@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from rar_cli import batch, reading
-from rar_cli.batch import Options, Stop, out_of_memory, run
+from rar_cli.batch import Options, Run, Stop, out_of_memory
 from rar_cli.engine import Engine
 from rar_cli.log import RoundLog, read_log
 from rar_cli.plan import Naming, Selection, plan
@@ -32,10 +32,11 @@ def go(many, tmp_path, weights_dir, busy, options=None, out="out", stop=None, ob
     seen = []
     with RoundLog(tmp_path / out / "rounds.jsonl") as log:
         done = batch.done_before([tmp_path / out / "rounds.jsonl"])
-        summary = run(
-            jobs, Engine(busy, "cpu", "float32"), find(str(weights_dir)), options or Options(POLICY), log, done,
+        run = Run(
+            Engine(busy, "cpu", "float32"), find(str(weights_dir)), options or Options(POLICY), log, done,
             observe or seen.append, stop or Stop(),
         )  # fmt: skip
+        summary = run.do(jobs)
     return summary, seen
 
 
@@ -85,6 +86,23 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_o
     go(many, tmp_path, weights_dir, busy, options)
     for path in (tmp_path / "whole").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
+
+
+def test_a_broken_file_does_not_make_its_neighbours_be_done_again(many, tmp_path, weights_dir, busy):
+    (many / "p03.png").write_bytes((many / "p03.png").read_bytes()[:200])
+    go(many, tmp_path, weights_dir, busy)
+    summary, _ = go(many, tmp_path, weights_dir, busy)
+    assert (summary.skipped, summary.failed, summary.restored) == (19, 1, 0)
+
+
+def test_resuming_writes_and_logs_only_what_was_missing(many, tmp_path, weights_dir, busy):
+    go(many, tmp_path, weights_dir, busy)
+    kept = (tmp_path / "out" / "p03.png").stat().st_mtime_ns
+    (tmp_path / "out" / "p00.png").unlink()
+    summary, _ = go(many, tmp_path, weights_dir, busy)
+    assert (summary.skipped, summary.restored) == (19, 1)
+    assert (tmp_path / "out" / "p03.png").stat().st_mtime_ns == kept
+    assert len(read_log(tmp_path / "out" / "rounds.jsonl")) == 21
 
 
 def test_memory_that_runs_out_halves_batch_then_tile_and_tries_again(many, tmp_path, weights_dir, busy, monkeypatch):
@@ -146,8 +164,8 @@ def test_reading_ahead_is_bounded_in_pictures_and_pixels(many, tmp_path, weights
     monkeypatch.setattr(reading, "GROUP_PIXELS", 1)
     monkeypatch.setattr(reading, "AHEAD_PIXELS", 3000)
     read, gate = [], threading.Event()
-    real_read, real_restore = reading._read, batch.restore
-    monkeypatch.setattr(reading, "_read", lambda job: read.append(job) or real_read(job))
+    real_read, real_restore = reading._decode, batch.restore
+    monkeypatch.setattr(reading, "_decode", lambda item: read.append(item) or real_read(item))
 
     def slow(*args):
         gate.wait(0.05)
