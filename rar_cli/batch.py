@@ -19,8 +19,11 @@ from torch import Tensor
 
 from rar_cli.encoding import encode_picture, write_bytes
 from rar_cli.engine import Engine, Outcome, restore, unit_range
-from rar_cli.images import Picture, image_to_picture, picture_to_image, sha256
+from rar_cli.figures import rounds_strip
+from rar_cli.gallery import Gallery
+from rar_cli.images import Picture, as_8_bit, image_to_picture, picture_to_image, sha256
 from rar_cli.log import Record, RoundLog, read_log
+from rar_cli.loop import Pass
 from rar_cli.plan import Job
 from rar_cli.reading import Ahead, Group, Item, read_groups
 from rar_cli.record import blank, describe_restoration
@@ -95,7 +98,7 @@ class Run:
     """What stays the same over the jobs of one command.
 
     done: output -> record of earlier runs. observe: gets one record per picture, in order, on the
-    writer's thread.
+    writer's thread. gallery: collects what the report shows. on_pass: told of each round as it is judged.
     """
 
     engine: Engine
@@ -105,6 +108,8 @@ class Run:
     done: dict[str, Record]
     observe: Observer
     stop: Stop
+    gallery: Gallery | None = None
+    on_pass: Callable[[Pass], None] | None = None
 
     def do(self, jobs: Sequence[Job]) -> Summary:
         """Read ahead, restore, write and log; returns once everything in hand is finished."""
@@ -115,6 +120,8 @@ class Run:
         def finish(record: Record) -> None:
             if self.log is not None and record["status"] != "skipped":
                 self.log.write(record)
+            if self.gallery is not None and record["status"] in {"failed", "skipped"}:
+                self.gallery.add_other(record)
             summary.count(record)
             self.observe(record)
 
@@ -139,7 +146,7 @@ class Run:
         started = time.perf_counter()
         found: dict[str, Outcome | str] = {}
         for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
-            found.update(_outcomes(same, self.engine, self.options))
+            found.update(self._outcomes(same))
         seconds = (time.perf_counter() - started) / max(len(ready), 1)
         for item in group:
             record = blank(item, self.weights, fingerprint)
@@ -148,10 +155,69 @@ class Run:
                 yield {**record, "status": "skipped"}, None
             elif isinstance(outcome, Outcome):
                 describe_restoration(record, outcome.restoration, seconds)
-                yield record, _writing(item, outcome, self.options, self.weights)
+                yield record, self._writing(item, outcome, record)
             else:
                 reason = item.error or f"{item.job.name}: restoring failed ({outcome}); try a smaller --tile"
                 yield {**record, "error": reason}, None
+
+    def _outcomes(self, items: Sequence[Item]) -> dict[str, Outcome | str]:
+        """output -> its outcome, or what went wrong with the batch."""
+        try:
+            images = _one_batch([picture_to_image(item.picture) for item in items if item.picture])
+            if self.engine.device.type == "cuda":
+                images = images.pin_memory()
+            results: Sequence[Outcome | str] = self._within_memory(images)
+        except (RuntimeError, MemoryError) as error:
+            results = [" ".join(str(error).split())[:300] or type(error).__name__] * len(items)
+        return {item.job.output: result for item, result in zip(items, results, strict=True)}
+
+    def _within_memory(self, images: Tensor) -> tuple[Outcome, ...]:
+        """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
+        options = self.options
+        mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
+        while True:
+            try:
+                return restore(self.engine, images, options.policy, mask, options.save_rounds, self.on_pass)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+            if self.engine.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(images) > 1:
+                half = len(images) // 2
+                return self._within_memory(images[:half]) + self._within_memory(images[half:])
+            if not self.engine.shrink_tile():
+                raise MemoryError(f"out of memory with the smallest tile of {self.engine.tile_px} px")
+
+    def _writing(self, item: Item, outcome: Outcome, record: Record) -> Write:
+        """What the writer's thread is to do for one picture."""
+        job, picture, options = item.job, item.picture, self.options
+        assert picture is not None
+        kind = job.format or picture.format
+
+        def write() -> tuple[int, tuple[str, ...]]:
+            warnings: tuple[str, ...] = ()
+            if outcome.image is None and kind == picture.format:
+                finished, data = picture, item.data  # accepted as it is: the very bytes
+            else:
+                finished = _finished(picture, outcome, options, self.weights)
+                data, warnings = encode_picture(finished, kind, options.quality)
+            if job.target is None:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            else:
+                write_bytes(data, job.target)
+            if job.target is None and self.gallery is None:
+                return len(data), warnings
+            rounds = [image_to_picture(image, picture) for image in outcome.images]
+            if job.target is not None and rounds:
+                _write_rounds(job.target, picture, rounds, outcome)
+            if self.gallery is not None:
+                small = [as_8_bit(p).pixels for p in (picture, finished, *rounds)]
+                self.gallery.add(record, small[0], small[1], small[2:])
+            return len(data), warnings
+
+        return write
 
 
 def done_before(logs: Sequence[Path]) -> dict[str, Record]:
@@ -178,37 +244,6 @@ def _by_size(items: Sequence[Item]) -> Iterator[list[Item]]:
     yield from sizes.values()
 
 
-def _outcomes(items: Sequence[Item], engine: Engine, options: Options) -> dict[str, Outcome | str]:
-    """output -> its outcome, or what went wrong with the batch."""
-    try:
-        images = _one_batch([picture_to_image(item.picture) for item in items if item.picture])
-        if engine.device.type == "cuda":
-            images = images.pin_memory()
-        results: Sequence[Outcome | str] = _within_memory(images, engine, options)
-    except (RuntimeError, MemoryError) as error:
-        results = [" ".join(str(error).split())[:300] or type(error).__name__] * len(items)
-    return {item.job.output: result for item, result in zip(items, results, strict=True)}
-
-
-def _within_memory(images: Tensor, engine: Engine, options: Options) -> tuple[Outcome, ...]:
-    """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
-    mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
-    while True:
-        try:
-            return restore(engine, images, options.policy, mask, options.save_rounds)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        if engine.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if len(images) > 1:
-            half = len(images) // 2
-            first, second = images[:half], images[half:]
-            return _within_memory(first, engine, options) + _within_memory(second, engine, options)
-        if not engine.shrink_tile():
-            raise MemoryError(f"out of memory with the smallest tile of {engine.tile_px} px")
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error is a lack of memory, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -224,40 +259,21 @@ def _one_batch(images: Sequence[Tensor]) -> Tensor:
     return torch.cat([image if alike else unit_range(image) for image in images])
 
 
-def _writing(item: Item, outcome: Outcome, options: Options, weights: Weights) -> Write:
-    """What the writer's thread is to do for one picture."""
-    job, picture = item.job, item.picture
-    assert picture is not None
-    kind = job.format or picture.format
-
-    def write() -> tuple[int, tuple[str, ...]]:
-        best = outcome.restoration.best_round
-        if outcome.image is None and kind == picture.format:
-            warnings: tuple[str, ...] = ()
-            data = item.data  # accepted as it is: the very bytes
-        else:
-            data, warnings = encode_picture(
-                _finished(picture, outcome.image, best, options, weights), kind, options.quality
-            )
-        if job.target is None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        else:
-            write_bytes(data, job.target)
-            for number, image in enumerate(outcome.images, 1):
-                beside = job.target.with_name(f"{job.target.stem}.round{number}.png")
-                write_bytes(encode_picture(image_to_picture(image, picture), "PNG")[0], beside)
-        return len(data), warnings
-
-    return write
-
-
-def _finished(picture: Picture, image: Tensor | None, best_round: int, options: Options, weights: Weights) -> Picture:
-    if image is None:
+def _finished(picture: Picture, outcome: Outcome, options: Options, weights: Weights) -> Picture:
+    if outcome.image is None:
         return picture
-    restored = image_to_picture(image, picture)
+    restored = image_to_picture(outcome.image, picture)
     if not options.provenance:
         return restored
-    word = "round" if best_round == 1 else "rounds"
-    text = f"rar {__version__} ({weights.name} {weights.sha256[:8]}, {best_round} {word})"
+    best = outcome.restoration.best_round
+    text = f"rar {__version__} ({weights.name} {weights.sha256[:8]}, {best} {'round' if best == 1 else 'rounds'})"
     return replace(restored, metadata=picture.metadata.with_provenance(text))
+
+
+def _write_rounds(target: Path, picture: Picture, rounds: Sequence[Picture], outcome: Outcome) -> None:
+    """Every round beside the output, and all of them in one labelled strip."""
+    for number, image in enumerate(rounds, 1):
+        write_bytes(encode_picture(image, "PNG")[0], target.with_name(f"{target.stem}.round{number}.png"))
+    labels = [f"round {r.index}: {r.score:.0f} {r.verdict.value}" for r in outcome.restoration.trace]
+    strip = rounds_strip([as_8_bit(p).pixels for p in (picture, *rounds)], labels)
+    write_bytes(encode_picture(Picture(strip, "PNG"), "PNG")[0], target.with_name(f"{target.stem}.rounds.png"))

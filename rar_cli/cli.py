@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rar_cli.errors import RarError, UsageError
+from rar_cli.options import (
+    FILES,
+    RUN,
+    DeviceOption,
+    DtypeOption,
+    ExcludeOption,
+    Inputs,
+    JsonOption,
+    QuietOption,
+    RecursiveOption,
+    TileOption,
+    WeightsOption,
+)
 from rar_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -32,32 +45,6 @@ app = typer.Typer(
 
 WATCH_S = 1.0
 """Seconds between two looks at a watched folder."""
-
-RUN = "Running"
-FILES = "Files"
-
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.")]
-WeightsOption = Annotated[
-    str, typer.Option("--weights", help="Name or folder of weights.", rich_help_panel=RUN, metavar="NAME|PATH")
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.", rich_help_panel=RUN, metavar="DEVICE")
-]
-DtypeOption = Annotated[
-    str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.", rich_help_panel=RUN, metavar="TYPE")
-]
-TileOption = Annotated[
-    int, typer.Option("--tile", help="Side of the tiles of large pictures.", rich_help_panel=RUN, metavar="PX", min=1)
-]
-RecursiveOption = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Enter folders below INPUT.", rich_help_panel=FILES)
-]
-ExcludeOption = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", help="Leave out names that match; may repeat.", rich_help_panel=FILES, metavar="PATTERN"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON on stdout, one line per picture.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 def _version(value: bool) -> None:
@@ -126,6 +113,9 @@ def restore_command(
     no_provenance: Annotated[
         bool, typer.Option("--no-provenance", help="Do not name rar in the output.", rich_help_panel=FILES)
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one page to look at everything.", metavar="FILE.html")
+    ] = None,
     log_progress: Annotated[
         bool, typer.Option("--log-progress", help="A plain progress line every minute on stderr.")
     ] = False,
@@ -155,12 +145,12 @@ def restore_command(
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, max_rounds=max_rounds,
             accept=accept, only=chosen, keep=kept, quality=quality, provenance=not no_provenance,
-            save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log, shard=part,
+            save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log, report=report, shard=part,
         )  # fmt: skip
         console = _console(stderr=output == "-" or as_json)
         with _signals() as stop:
             watcher = Watch(lambda: plan(inputs, output, naming, selection), WATCH_S, _warn) if watch else None
-            reporter = _reporter(as_json, quiet, log_progress, len(jobs))
+            reporter = _reporter(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
             summary = restore_jobs(jobs, output, request, stop, reporter, watcher)
         if not quiet and not as_json:
             _print_summary(summary, console)
@@ -184,6 +174,10 @@ def assess_command(
     ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(help="Of one picture: write where something is wrong, red where it is worst.", metavar="FILE"),
+    ] = None,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -193,7 +187,7 @@ def assess_command(
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
     with _errors():
         from rar_cli.plan import Selection, find
-        from rar_cli.session import Request, assess_files
+        from rar_cli.session import Request, assess_files, write_heatmap
 
         selection = Selection(recursive, tuple(exclude or ()))
         files = [
@@ -209,6 +203,8 @@ def assess_command(
                 _print_assessment(record, as_json, quiet)
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
+        if heatmap is not None and not failed:
+            write_heatmap(files[0] if len(files) == 1 else None, heatmap, request)
         if failed or low:
             raise typer.Exit(1)
 
@@ -355,10 +351,10 @@ def _print_job(name: str, output: str, as_json: bool) -> None:
     typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
 
 
-def _reporter(as_json: bool, quiet: bool, log_progress: bool, total: int) -> Any:
+def _reporter(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
     from rar_cli.progress import Progress
 
-    return Progress(total, as_json, quiet, log_progress)
+    return Progress(total, as_json, quiet, log_progress, to_stderr)
 
 
 def _print_summary(summary: Any, console: Console) -> None:

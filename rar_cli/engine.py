@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -137,12 +137,14 @@ def restore(
     policy: StopPolicy | None = None,
     remove_mask: Tensor | None = None,
     keep_rounds: bool = False,
+    on_pass: Callable[[Pass], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Restore a batch, image (b, 3, h, w): encoded once, decoded once per picture.
 
     image: float in [0, 1], or uint8 or uint16 at full range; outcomes come in the same type.
     policy: when to stop, by default as fitted with the weights. remove_mask: (9,), see `mask_of`.
     keep_rounds: decode every round too (for looking; the one case of more than one decode).
+    on_pass: told of each round as soon as it is judged.
     """
     size = (image.shape[-2], image.shape[-1])
     with torch.inference_mode():
@@ -152,6 +154,8 @@ def restore(
         passes: Iterable[Pass] = rounds(
             lambda z: engine.assess(z, mask), engine.move, engine.encode(image), stop, remove_mask
         )
+        if on_pass is not None:
+            passes = _told(passes, on_pass)
         seen: dict[int, list[Tensor]] = {}
         if keep_rounds:
             passes = list(passes)
@@ -165,6 +169,12 @@ def restore(
             slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
             outcomes.append(Outcome(slim, decoded, tuple(seen.get(i, ()))))
         return tuple(outcomes)
+
+
+def _told(passes: Iterable[Pass], on_pass: Callable[[Pass], None]) -> Iterator[Pass]:
+    for step in passes:
+        on_pass(step)
+        yield step
 
 
 def assess(engine: Engine, image: Tensor) -> Assessment:

@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 from rar_cli.log import Record, to_json
+from rar_cli.report import round_line
+from rar_cli.types import Round
 
 MOST_ROWS = 200
 """Most rows of the closing table; of a longer run it shows the failures alone."""
@@ -17,8 +19,8 @@ LINE_EVERY_S = 60.0
 class Progress:
     """Gets each record as it is finished; prints JSON lines, moves the bar, keeps rows for the table."""
 
-    def __init__(self, total: int, as_json: bool, quiet: bool, log_progress: bool) -> None:
-        self.total, self.as_json, self.quiet = total, as_json, quiet
+    def __init__(self, total: int, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
+        self.total, self.as_json, self.quiet, self.to_stderr = total, as_json, quiet, to_stderr
         self.log_progress = log_progress
         self.records: list[Record] = []
         self.counts = {"restored": 0, "accepted": 0, "skipped": 0, "failed": 0}
@@ -57,6 +59,12 @@ class Progress:
         if record["error"] and (self.as_json or self.quiet):
             sys.stderr.write(f"rar: {record['error']}\n".encode("utf-8", "backslashreplace").decode())
         self._show()
+
+    def show_round(self, this: Round) -> None:
+        """One line per round of a picture that is restored alone: bars on a terminal, plain elsewhere."""
+        if not self.quiet and not self.as_json:
+            stream = sys.stderr if self.to_stderr else sys.stdout
+            print(round_line(this, bars=stream.isatty()), file=stream, flush=True)
 
     def _show(self) -> None:
         if self.bar is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from rar_cli.types import Round
 
 Record = Mapping[str, Any]
 
@@ -26,6 +29,13 @@ def describe(severities: Mapping[str, float]) -> str:
 
 def _word(severity: float) -> str:
     return next(word for limit, word in WORDS if severity < limit)
+
+
+def round_line(this: Round, bars: bool) -> str:
+    """One round in one line: score, what was found, what follows."""
+    bar = f" {'█' * round(this.score / 10):<10}" if bars else ""
+    found = describe({d.value: s for d, s in this.severities.items()})
+    return f"round {this.index}  score {this.score:5.1f}{bar}  {found}; {this.verdict.value}: {this.reason}"
 
 
 def table(records: Sequence[Record], console: Console) -> None:

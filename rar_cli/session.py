@@ -14,13 +14,16 @@ from filelock import FileLock, Timeout
 
 from rar_cli import batch, log
 from rar_cli.batch import Options, Run, Stop, Summary
+from rar_cli.encoding import encode_picture, write_bytes
 from rar_cli.engine import TILE_PX, Engine, assess, mask_of
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.images import picture_to_image, read_picture
+from rar_cli.figures import heatmap
+from rar_cli.gallery import Gallery
+from rar_cli.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
 from rar_cli.model import Rar
 from rar_cli.plan import Job, Shard
 from rar_cli.report import describe
-from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, Degradation, Round, StopPolicy, Verdict
 from rar_cli.verdict import judge
 from rar_cli.watch import Watch
 from rar_cli.weights import Weights, find, shipped
@@ -48,6 +51,7 @@ class Request:
     batch_size: int = 16
     overwrite: bool = False
     log: Path | None = None
+    report: Path | None = None
     shard: Shard = Shard()
 
     def policy(self, fitted: StopPolicy) -> StopPolicy:
@@ -64,6 +68,10 @@ class Reporter(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def __call__(self, record: log.Record) -> None: ...
+
+    def show_round(self, this: Round) -> None:
+        """One round of a picture that is restored alone, as it happens."""
+        ...
 
     @property
     def records(self) -> list[log.Record]:
@@ -96,10 +104,15 @@ def restore_jobs(
             done = {} if request.overwrite else batch.done_before(earlier)
             records = stack.enter_context(log.RoundLog(path))
         stack.enter_context(reporter)
-        run = Run(engine, weights, options, records, done, reporter, stop)
+        gallery = Gallery(f"restored into {output}") if request.report is not None else None
+        alone = len(jobs) == 1 and watch is None
+        on_pass = (lambda step: reporter.show_round(step.rounds[0])) if alone else None
+        run = Run(engine, weights, options, records, done, reporter, stop, gallery, on_pass)
         summary = run.do(jobs)
         while watch is not None and stop.signal is None:
             summary.add(run.do(watch(lambda: stop.signal is not None)))
+        if gallery is not None and request.report is not None:
+            gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
     summary.records = reporter.records
     return summary
 
@@ -205,6 +218,16 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.R
         record["error"] = f"{name}: assessing failed ({reason}); try a smaller --tile"
     record["seconds"] = round(time.perf_counter() - started, 4)
     return record
+
+
+def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
+    """`rar assess --heatmap`: where the assessor sees what is wrong. Raises ImageError, UsageError."""
+    if source is None or FORMATS.get(target.suffix.lower()) not in WRITABLE:
+        raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
+    engine = _engine(request, find(request.weights))
+    picture = read_picture(source.read_bytes(), str(source))
+    drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG")
+    write_bytes(encode_picture(drawn, FORMATS[target.suffix.lower()])[0], target)
 
 
 def _engine(request: Request, weights: Weights) -> Engine:

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "rar_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "types", "version"},
+    {"errors", "options", "types", "version"},
     {"transport", "verdict", "tiling", "metadata", "degradations", "log"},
     {"images", "weights", "report", "codec", "recipes"},
     {"plan", "encoding"},
@@ -19,7 +19,8 @@ FLOORS = [
     {"record"},
     {"restorer", "assessor"},
     {"model", "loop", "progress"},
-    {"engine", "train", "bench"},
+    {"engine", "train", "gallery"},
+    {"bench", "figures"},
     {"batch"},
     {"session"},
     {"cli"},

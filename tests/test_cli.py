@@ -215,6 +215,15 @@ def test_one_file_to_one_file(rar, folder, tmp_path):
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["b.webp"]
 
 
+def test_a_single_picture_shows_its_rounds_as_they_happen(rar, folder, tmp_path):
+    result = rar("restore", folder / "a.png", tmp_path / "o.png", "--max-rounds", 2, *ALWAYS)
+    assert re.search(r"^round 0  score +\d+\.\d  .*; repeat: ", result.stdout, re.M)
+    assert "round 1" in result.stdout
+    streamed = rar("restore", folder / "a.png", "-", "--max-rounds", 1, *ALWAYS)
+    assert "round 0" in streamed.stderr
+    assert streamed.stdout_bytes.startswith(b"\x89PNG")
+
+
 def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
     def out(*options):
         target = tmp_path / f"o{len(list(tmp_path.iterdir()))}"

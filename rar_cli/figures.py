@@ -1,0 +1,60 @@
+"""Figures for people: the labelled strip of rounds, and the heat map of where something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from rar_cli.engine import Engine, unit_range
+from rar_cli.tiling import spans
+
+Pixels = NDArray[np.uint8]
+
+STRIP_PX = 480
+"""Longest side of one picture of a strip."""
+
+LABEL_PX = 22
+
+WINDOW_PX = 128
+OVERLAP_PX = 64
+
+
+def rounds_strip(pictures: Sequence[Pixels], labels: Sequence[str]) -> Pixels:
+    """Pictures (h, w, 3) side by side in small, each under its label."""
+    columns = [_labelled(p, label) for p, label in zip(pictures, labels, strict=True)]
+    return np.concatenate(columns, axis=1)
+
+
+def heatmap(engine: Engine, image: torch.Tensor) -> Pixels:
+    """Image (1, 3, h, w) under colours: blue where nothing is wrong, red where the worst is (h, w, 3).
+
+    The assessor judges overlapping windows of 128 px by themselves; a window counts with its largest
+    severity. Small pictures are one window, and so one colour.
+    """
+    heat, weight = (np.zeros(image.shape[-2:], np.float32) for _ in range(2))
+    with torch.inference_mode():
+        for top, bottom in spans(image.shape[-2], WINDOW_PX, OVERLAP_PX):
+            for left, right in spans(image.shape[-1], WINDOW_PX, OVERLAP_PX):
+                window = image[..., top:bottom, left:right]
+                severity = float(engine.assess(engine.encode(window)).severities.max())
+                heat[top:bottom, left:right] += severity
+                weight[top:bottom, left:right] += 1
+    smooth = np.asarray(cv2.GaussianBlur(heat / weight, (0, 0), OVERLAP_PX / 2))
+    colours = cv2.applyColorMap(np.rint(smooth.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    pixels = unit_range(image)[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
+    grey = pixels.mean(axis=2, keepdims=True)
+    return np.rint(0.5 * grey + 0.5 * colours).astype(np.uint8)
+
+
+def _labelled(pixels: Pixels, label: str) -> Pixels:
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture.thumbnail((STRIP_PX, STRIP_PX), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (picture.width, picture.height + LABEL_PX), "white")
+    canvas.paste(picture, (0, LABEL_PX))
+    ImageDraw.Draw(canvas).text((4, 3), label, fill="black", font=ImageFont.load_default(size=13))
+    return np.asarray(canvas)
