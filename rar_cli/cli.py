@@ -223,6 +223,9 @@ def bench_command(
     degraded: Annotated[Path | None, typer.Option(help="Degraded pictures, paired with --reference.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Their clean references, by name.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the whole result as JSON.", metavar="FILE.json")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one page to look at every picture.", metavar="FILE.html")
+    ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
     peer: Annotated[
         list[str] | None,
@@ -241,9 +244,11 @@ def bench_command(
     with _errors():
         from rar_cli.session import BenchRequest, Request, run_bench
 
-        request = BenchRequest(suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds)
+        request = BenchRequest(
+            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
+        )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile)
-        result = run_bench(request, model, lambda summary: None)
+        result = run_bench(request, model)
         _print_bench(result, out, quiet)
         if not result["complete"]:
             raise typer.Exit(1)

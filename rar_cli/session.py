@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,9 +152,10 @@ class BenchRequest:
     limit: int | None = None
     seed: int = 0
     max_rounds: int = 4
+    report: Path | None = None
 
 
-def run_bench(request: BenchRequest, model: Request, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def run_bench(request: BenchRequest, model: Request) -> dict[str, Any]:
     """`rar bench`: choose suites and peers, run them, return the JSON document."""
     from rar_cli.bench.peers import PEERS, command
     from rar_cli.bench.run import bench
@@ -164,7 +165,13 @@ def run_bench(request: BenchRequest, model: Request, say: Callable[[dict[str, An
     peers.update(command(text) for text in request.commands)
     weights = find(model.weights)
     engine = _engine(model, weights)
-    return bench(suites, engine, weights, peers, request.seed, request.max_rounds, say)
+    gallery = None if request.report is None else Gallery("rar bench")
+    started = time.perf_counter()
+    result = bench(suites, engine, weights, peers, request.seed, request.max_rounds, gallery)
+    if gallery is not None and request.report is not None:
+        seconds = time.perf_counter() - started
+        gallery.write(request.report, seconds, (result["megapixels_per_second"] or 0.0) * seconds)
+    return result
 
 
 def _suites(request: BenchRequest) -> list[Suite]:

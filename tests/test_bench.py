@@ -142,7 +142,7 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
         yield Pair("a", good, good)
         yield Pair("b", good, good[:-1])
 
-    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1, lambda s: None)
+    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1)
     assert result["complete"] is False
     assert result["suites"][0]["final"]["psnr_db"] is None
     assert result["suites"][0]["done"] == 1
@@ -160,6 +160,8 @@ def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_rep
     digest = json.loads(results[0].stdout.splitlines()[-1])
     assert digest["complete"] is True
     assert "input dB" in results[0].stdout
+    assert run(pairs, "--weights", weights_dir, "--report", tmp_path / "r.html").exit_code == 0
+    assert (tmp_path / "r.html").read_text().count('class="card"') == 2
     first, second = (json.loads(out.read_text()) for out in outs)
     assert first["suites"] == second["suites"]
     assert first["schema"] == 1

@@ -10,7 +10,7 @@ import itertools
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
 from rar_cli.engine import Engine, Outcome, restore
 from rar_cli.errors import RarError
+from rar_cli.gallery import Gallery
+from rar_cli.record import describe_restoration
 from rar_cli.types import StopPolicy
 from rar_cli.version import __version__
 from rar_cli.weights import Weights
@@ -70,18 +72,17 @@ def bench(
     peers: Mapping[str, Peer],
     seed: int,
     max_rounds: int,
-    say: Callable[[dict[str, Any]], None],
+    gallery: Gallery | None = None,
 ) -> dict[str, Any]:
-    """Run every suite; `say` gets each suite's summary as it is done. Returns the JSON document."""
+    """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
     policy = StopPolicy(**{**vars(engine.policy), "max_rounds": max_rounds})
     summaries, rows = [], []
     for suite in suites:
         result = SuiteResult(suite.name, suite.expected)
-        for row in _rows(suite, engine, policy, peers, result.gaps):
+        for row in _rows(suite, engine, policy, peers, result.gaps, gallery):
             result.rows.append(row)
         summaries.append(result.summary())
         rows += [{"suite": suite.name, **row} for row in result.rows]
-        say(summaries[-1])
     complete = all(s["done"] == s["expected"] and not s["gaps"] for s in summaries)
     paces = _pace(suites[0], engine, policy)[1:] if complete else []  # the first one warms up
     return {
@@ -101,14 +102,22 @@ def bench(
 
 
 def _rows(
-    suite: Suite, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer], gaps: list[str]
+    suite: Suite,
+    engine: Engine,
+    policy: StopPolicy,
+    peers: Mapping[str, Peer],
+    gaps: list[str],
+    gallery: Gallery | None,
 ) -> Iterator[dict[str, Any]]:
     """One row per picture; faults become gaps."""
     pairs = suite.pairs()
     while True:
         try:
             pair = next(pairs)
-            yield _row(pair, engine, policy, peers)
+            row, outcome = _row(pair, engine, policy, peers)
+            if gallery is not None:
+                _show(gallery, suite.name, pair, row, outcome)
+            yield row
         except StopIteration:
             return
         except (RarError, RuntimeError, ValueError) as error:
@@ -117,14 +126,14 @@ def _rows(
                 return
 
 
-def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer]) -> dict[str, Any]:
+def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer]) -> tuple[dict[str, Any], Outcome]:
     if pair.degraded.shape != pair.reference.shape:
         raise RarError(f"{pair.name}: {pair.degraded.shape[:2]} does not match its reference")
     image = torch.from_numpy(np.ascontiguousarray(pair.degraded)).permute(2, 0, 1).unsqueeze(0)
     (outcome,) = restore(engine, image, policy, keep_rounds=True)
     degraded = measure(pair.degraded, pair.reference)
     per_round = [degraded, *(measure(_array(x), pair.reference) for x in outcome.images)]
-    return {
+    row = {
         "picture": pair.name,
         "input": degraded,
         "round_1": per_round[min(1, len(per_round) - 1)],
@@ -141,6 +150,25 @@ def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Pee
             for name, peer in peers.items()
         },
     }
+    return row, outcome
+
+
+def _show(gallery: Gallery, suite: str, pair: Pair, row: Mapping[str, Any], outcome: Outcome) -> None:
+    """One card of the report, with its figures against the reference."""
+    record: dict[str, Any] = {
+        "input": f"{suite}: {pair.name}", "error": None,
+        "height": pair.degraded.shape[0], "width": pair.degraded.shape[1],
+    }  # fmt: skip
+    describe_restoration(record, outcome.restoration, 0.0)
+    rounds = [_eight_bit(_array(x)) for x in outcome.images]
+    before = _eight_bit(pair.degraded)
+    after = rounds[outcome.restoration.best_round - 1] if outcome.restoration.best_round else before
+    metrics = {"dB before": row["input"]["psnr_db"], "dB after": row["final"]["psnr_db"]}
+    gallery.add(record, before, after, rounds, metrics)
+
+
+def _eight_bit(image: Any) -> Any:
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _pace(suite: Suite, engine: Engine, policy: StopPolicy) -> list[float]:
