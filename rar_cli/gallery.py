@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 MOST = 500
 """Most pictures shown; of a longer run the first ones, and every failure by name."""
 
-THUMB_PX = 480
+THUMB_PX = 440
 DETAIL_PX = 128
 ROUND_PX = 160
 BINS = 20
@@ -149,7 +149,7 @@ def _uri(pixels: Pixels, longest_px: int) -> str:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=75)
+    image.save(buffer, "WEBP", quality=70)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -144,6 +144,9 @@ def test_the_page_works_in_a_browser(browser, tmp_path, size, scheme):
     assert tab.locator(".card:visible").count() == 13
     tab.select_option("#filter", "accepted")
     assert tab.locator(".card:visible").count() == 8
+    tab.select_option("#filter", "failed")
+    assert tab.locator(".card:visible").count() == 0
+    assert "bad.png" in tab.locator("section").inner_text()
     tab.select_option("#filter", "")
     tab.select_option("#order", "gain")
     gains = [float(c.get_attribute("data-gain")) for c in tab.locator(".card").all()]
