@@ -115,13 +115,15 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
         options["icc_profile"] = metadata.icc
     if metadata.dpi and format_name in {"JPEG", "PNG", "TIFF"}:
         options["dpi"] = metadata.dpi
-    if metadata.xmp:
-        if format_name == "PNG":
-            text = PngImagePlugin.PngInfo()
+    if format_name == "PNG":
+        text = PngImagePlugin.PngInfo()
+        if metadata.software:
+            text.add_text("Software", metadata.software)
+        if metadata.xmp:
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-            options["pnginfo"] = text
-        elif format_name != "TIFF":
-            options["xmp"] = metadata.xmp
+        options["pnginfo"] = text
+    elif metadata.xmp and format_name != "TIFF":
+        options["xmp"] = metadata.xmp
     return options
 
 

@@ -22,23 +22,27 @@ SOFTWARE = 0x0131
 
 @dataclass(frozen=True)
 class Metadata:
-    """exif: with its "Exif" header, orientation 1. icc, xmp: raw bytes. dpi: pixels per inch."""
+    """exif: with its "Exif" header, orientation 1. icc, xmp: raw bytes. dpi: pixels per inch.
+
+    software: what made the picture, where it is to be written as PNG text.
+    """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    software: str | None = None
     warnings: tuple[str, ...] = ()
 
     def with_provenance(self, text: str) -> Metadata:
-        """The same with `text` added to the EXIF Software tag."""
+        """The same with `text` added to the EXIF Software tag, and as PNG text where that is written."""
         exif = Image.Exif()
         try:
             if self.exif:
                 exif.load(self.exif)
             before = str(exif.get(SOFTWARE, "")).strip("\0 ")
             exif[SOFTWARE] = f"{before}; {text}" if before else text
-            return replace(self, exif=exif.tobytes())
+            return replace(self, exif=exif.tobytes(), software=exif[SOFTWARE])
         except Exception as error:  # Pillow raises many kinds on broken EXIF
             return replace(self, warnings=(*self.warnings, f"provenance not written ({error})"))
 
@@ -70,7 +74,7 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, int]:
         xmp = xmp.encode()
     if xmp:
         xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))\d", rb"\g<1>1", xmp)
-    return Metadata(exif_bytes, icc, xmp or None, _dpi(image), tuple(warnings)), orientation
+    return Metadata(exif_bytes, icc, xmp or None, _dpi(image), None, tuple(warnings)), orientation
 
 
 def _descriptive(exif: Image.Exif) -> Image.Exif:

@@ -243,6 +243,7 @@ def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
     plain, marked = out("--no-provenance") / "a.png", out() / "a.png"
     with Image.open(marked) as image:
         assert f"rar {__version__}" in image.getexif()[0x0131]
+        assert image.text["Software"] == image.getexif()[0x0131]
     with Image.open(plain) as image:
         assert 0x0131 not in image.getexif()
     log = tmp_path / "else" / "log.jsonl"
@@ -334,6 +335,12 @@ def test_help_and_version_answer_without_torch():
         "assert not {'torch', 'transformers', 'diffusers'} & set(sys.modules), 'heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_shell_completes_commands():
+    environment = {**os.environ, "_RAR_COMPLETE": "complete_bash", "COMP_WORDS": "rar re", "COMP_CWORD": "1"}
+    result = subprocess.run([sys.executable, "-m", "rar_cli"], env=environment, capture_output=True, text=True)
+    assert "restore" in result.stdout.split()
 
 
 def test_version_and_module_entry_point():
