@@ -64,6 +64,15 @@ def bench_table(result: Record, console: Console) -> None:
         )  # fmt: skip
         rows.append((suite["suite"], f"{suite['done']}/{suite['expected']}", *figures))
     _print_grid(("suite", *BENCH_COLUMNS), rows, console)
+    found = result["assessor"]
+    judged = {
+        "mean average precision": found["mean_average_precision"],
+        "SRCC of score and PSNR": found["srcc"],
+        "score follows changes above 1 dB": found["direction_agreement"],
+    }
+    listed = "; ".join(f"{name} {value:.2f}" for name, value in judged.items() if value is not None)
+    if listed:
+        console.print(f"\nassessor: {listed}", highlight=False)
     peers = list(result["suites"][0]["peers"]) if result["suites"] else []
     if peers:
         suites = result["suites"]
@@ -90,6 +99,7 @@ def bench_digest(result: Record) -> dict[str, Any]:
         "complete": result["complete"],
         "weights_sha256": result["weights_sha256"],
         "megapixels_per_second": result["megapixels_per_second"],
+        "assessor": {k: v for k, v in result["assessor"].items() if k != "average_precision"},
         "psnr_db": {s["suite"]: [s["input"]["psnr_db"], s["final"]["psnr_db"]] for s in result["suites"]},
     }
 

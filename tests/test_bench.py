@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from rar_cli.bench.judging import average_precision, judge_assessor
 from rar_cli.bench.metrics import CAP_DB, luma, measure, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
 from rar_cli.bench.run import bench
@@ -147,6 +148,24 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
     assert result["suites"][0]["final"]["psnr_db"] is None
     assert result["suites"][0]["done"] == 1
     assert "b" in result["suites"][0]["gaps"][0]
+
+
+def test_average_precision_is_the_area_under_the_stepwise_curve():
+    assert average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision([1, 1, 0], [0.9, 0.8, 0.1]) == 1.0
+    assert average_precision([0, 0], [0.9, 0.1]) is None
+
+
+def test_the_assessor_is_judged_by_rank_and_direction():
+    def row(scores, psnr):
+        rounds = [{"score": s, "psnr_db": p} for s, p in zip(scores, psnr, strict=True)]
+        return {"truth": None, "found": [0.0] * 9, "rounds": rounds}
+
+    found = judge_assessor([row([10, 20, 30], [15, 20, 25]), row([40, 35], [30.0, 28.0])])
+    assert found["srcc"] == pytest.approx(1.0)
+    assert found["direction_agreement"] == 1.0
+    assert judge_assessor([row([10, 20], [20, 15.0])])["direction_agreement"] == 0.0
+    assert found["mean_average_precision"] is None
 
 
 def run(*args):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rar_cli.bench.judging import judge_assessor
 from rar_cli.bench.metrics import METRICS, measure
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
@@ -96,6 +97,7 @@ def bench(
         "parameters": sum(p.numel() for p in engine.model.parameters()),
         "megapixels_per_second": statistics.median(paces) if paces else None,
         "complete": complete,
+        "assessor": judge_assessor(rows),
         "suites": summaries,
         "pictures": rows,
     }

@@ -1,0 +1,62 @@
+"""Figures of the assessor over a benchmark's pictures: identification, rank, direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import spearmanr
+
+from rar_cli.types import DEGRADATIONS
+
+CLEAR_DB = 1.0
+"""A change of PSNR that the score has to follow."""
+
+
+def judge_assessor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """average_precision per degradation and its mean, srcc of score and PSNR, direction_agreement.
+
+    rows: per picture `truth` and `found` (9 severities each) and `rounds` with score and psnr_db.
+    None where the pictures cannot tell (no truth, no positive, fewer than three values).
+    """
+    known = [row for row in rows if row["truth"] is not None]
+    precision = {
+        d.value: average_precision([r["truth"][i] > 0 for r in known], [r["found"][i] for r in known])
+        for i, d in enumerate(DEGRADATIONS)
+    }
+    found = [p for p in precision.values() if p is not None]
+    points = [(r["score"], r["psnr_db"]) for row in rows for r in row["rounds"]]
+    moves = [
+        (b["score"] - a["score"], b["psnr_db"] - a["psnr_db"])
+        for row in rows
+        for a, b in pairwise(row["rounds"])
+        if abs(b["psnr_db"] - a["psnr_db"]) > CLEAR_DB
+    ]
+    return {
+        "average_precision": precision,
+        "mean_average_precision": float(np.mean(found)) if found else None,
+        "srcc": _srcc(points),
+        "direction_agreement": float(np.mean([s * p > 0 for s, p in moves])) if moves else None,
+    }
+
+
+def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
+    """Mean precision at each true positive, scores from high to low (area under the stepwise curve)."""
+    order = np.argsort(-np.asarray(score, float), kind="stable")
+    hits = np.asarray(truth, bool)[order] if len(order) else np.zeros(0, bool)
+    if not hits.any():
+        return None
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float(precision[hits].mean())
+
+
+def _srcc(points: Sequence[tuple[float, float]]) -> float | None:
+    if len(points) < 3:
+        return None
+    scores, metrics = np.asarray(points).T
+    if np.ptp(scores) == 0 or np.ptp(metrics) == 0:
+        return None
+    return float(spearmanr(scores, metrics).statistic)
