@@ -73,6 +73,15 @@ def bench_table(result: Record, console: Console) -> None:
     listed = "; ".join(f"{name} {value:.2f}" for name, value in judged.items() if value is not None)
     if listed:
         console.print(f"\nassessor: {listed}", highlight=False)
+    if result["cost"] is not None:
+        about = result["cost"]
+        stages = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in about["stage_seconds"].items())
+        console.print(
+            f"cost: {result['megapixels_per_second'] or 0:.2f} MP/s; {about['width']}x{about['height']}: {stages}; "
+            f"{about['flops_per_pixel'] / 1e3:.0f} kFLOP per pixel and round; peak {about['peak_mib']:.0f} MiB; "
+            f"a round of a disjoint loop takes {about['disjoint_over_closed']:.2f} times as long",
+            highlight=False,
+        )
     peers = list(result["suites"][0]["peers"]) if result["suites"] else []
     if peers:
         suites = result["suites"]

@@ -150,6 +150,18 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
     assert "b" in result["suites"][0]["gaps"][0]
 
 
+def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(busy):
+    import torch
+
+    from rar_cli.bench.cost import closed_loop, disjoint_loop
+
+    engine = Engine(busy, "cpu", "float32")
+    image = torch.rand(1, 3, 32, 40)
+    a, b = closed_loop(engine, image).float(), disjoint_loop(engine, image).float()
+    assert a.shape == b.shape == image.shape
+    assert (a - b).abs().mean() < 4
+
+
 def test_average_precision_is_the_area_under_the_stepwise_curve():
     assert average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]) == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision([1, 1, 0], [0.9, 0.8, 0.1]) == 1.0
@@ -185,6 +197,10 @@ def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_rep
     assert first["suites"] == second["suites"]
     assert first["schema"] == 1
     assert {"seed", "version", "machine", "weights_sha256", "parameters"} <= set(first)
+    stages = first["cost"]["stage_seconds"]
+    assert set(stages) == {"read", "encode", "assess", "transport", "decode", "write"}
+    assert all(seconds > 0 for seconds in stages.values())
+    assert first["cost"]["flops_per_pixel"] > 1000
     for picture in first["pictures"]:
         assert [r["round"] for r in picture["rounds"]] == list(range(len(picture["rounds"])))
         assert picture["final"]["psnr_db"] == picture["rounds"][picture["best_round"]]["psnr_db"]

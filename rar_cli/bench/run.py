@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rar_cli.bench.cost import cost
 from rar_cli.bench.judging import judge_assessor
 from rar_cli.bench.metrics import METRICS, measure
 from rar_cli.bench.peers import Peer
@@ -96,6 +97,7 @@ def bench(
         "machine": _machine(engine),
         "parameters": sum(p.numel() for p in engine.model.parameters()),
         "megapixels_per_second": statistics.median(paces) if paces else None,
+        "cost": _cost(suites, engine) if complete else None,
         "complete": complete,
         "assessor": judge_assessor(rows),
         "suites": summaries,
@@ -153,6 +155,15 @@ def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Pee
         },
     }
     return row, outcome
+
+
+def _cost(suites: Sequence[Suite], engine: Engine) -> dict[str, Any] | None:
+    """Of the first picture of the first suite."""
+    pair = next(suites[0].pairs(), None) if suites else None
+    if pair is None:
+        return None
+    image = torch.from_numpy(np.clip(np.ascontiguousarray(pair.degraded), 0, 1))
+    return cost(engine, image.permute(2, 0, 1).unsqueeze(0))
 
 
 def _show(gallery: Gallery, suite: str, pair: Pair, row: Mapping[str, Any], outcome: Outcome) -> None:

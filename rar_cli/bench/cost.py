@@ -1,0 +1,107 @@
+"""What restoration costs: time per stage, FLOPs per pixel, and the closed loop beside a disjoint one.
+
+The disjoint loop leaves the latent space every round, as pipelines of separate tools do: decode to
+an 8-bit picture, encode it again to assess it, encode it once more to restore it. Same weights.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from rar_cli.encoding import encode_picture
+from rar_cli.engine import Engine, full_range
+from rar_cli.images import Picture, image_to_picture, read_picture
+
+REPEATS = 5
+ROUNDS = 3
+
+
+def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
+    """Medians after a warm-up for one picture, image (1, 3, h, w) in [0, 1]; seconds and FLOPs."""
+    with torch.inference_mode():
+        stages = _stages(engine, image)
+        loops = {name: _median(lambda f=f: f(engine, image)) for name, f in LOOPS.items()}
+    pixels = image.shape[-1] * image.shape[-2]
+    per_round = {name: seconds / ROUNDS for name, seconds in loops.items()}
+    return {
+        "width": image.shape[-1],
+        "height": image.shape[-2],
+        "stage_seconds": stages,
+        "flops_per_pixel": _flops(engine, image) / pixels,
+        "seconds_per_extra_round": per_round,
+        "disjoint_over_closed": per_round["disjoint"] / per_round["closed"],
+        "peak_mib": peak_mib(engine.device),
+    }
+
+
+def peak_mib(device: torch.device) -> float:
+    """Most memory so far: of the process on the CPU, of the allocator on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _stages(engine: Engine, image: Tensor) -> dict[str, float]:
+    size = (image.shape[-2], image.shape[-1])
+    pixels = full_range(image.clone(), torch.uint8)
+    picture = image_to_picture(pixels, Picture(pixels[0].permute(1, 2, 0).numpy(), "PNG"))
+    data, _ = encode_picture(picture, "PNG")
+    latent = engine.encode(image)
+    condition = engine.assess(latent).condition
+    return {
+        "read": _median(lambda: read_picture(data, "picture")),
+        "encode": _median(lambda: engine.encode(image)),
+        "assess": _median(lambda: engine.assess(latent)),
+        "transport": _median(lambda: engine.move(latent, condition)),
+        "decode": _median(lambda: engine.decode(latent, size, torch.uint8)),
+        "write": _median(lambda: encode_picture(picture, "PNG")),
+    }
+
+
+def closed_loop(engine: Engine, image: Tensor) -> Tensor:
+    """`ROUNDS` rounds in the latent space, decoded once."""
+    latent = engine.encode(image)
+    for _ in range(ROUNDS):
+        latent = engine.move(latent, engine.assess(latent).condition)
+    return engine.decode(latent, (image.shape[-2], image.shape[-1]), torch.uint8)
+
+
+def disjoint_loop(engine: Engine, image: Tensor) -> Tensor:
+    """`ROUNDS` rounds that each go through an 8-bit picture."""
+    size = (image.shape[-2], image.shape[-1])
+    for _ in range(ROUNDS):
+        condition = engine.assess(engine.encode(image)).condition
+        image = engine.decode(engine.move(engine.encode(image), condition), size, torch.uint8)
+    return image
+
+
+LOOPS: dict[str, Callable[[Engine, Tensor], Tensor]] = {"closed": closed_loop, "disjoint": disjoint_loop}
+
+
+def _flops(engine: Engine, image: Tensor) -> float:
+    """Of one assessed round with its encoding and decoding; a multiplication and an addition are two."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        latent = engine.encode(image)
+        moved = engine.move(latent, engine.assess(latent).condition)
+        engine.decode(moved, (image.shape[-2], image.shape[-1]))
+    return float(counter.get_total_flops())
+
+
+def _median(run: Callable[[], object]) -> float:
+    run()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
