@@ -150,16 +150,16 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
     assert "b" in result["suites"][0]["gaps"][0]
 
 
-def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(busy):
+def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(tiny):
     import torch
 
     from rar_cli.bench.cost import closed_loop, disjoint_loop
 
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(tiny, "cpu", "float32")
     image = torch.rand(1, 3, 32, 40)
     a, b = closed_loop(engine, image).float(), disjoint_loop(engine, image).float()
     assert a.shape == b.shape == image.shape
-    assert (a - b).abs().mean() < 4
+    assert (a - b).abs().max() <= 1
 
 
 def test_average_precision_is_the_area_under_the_stepwise_curve():

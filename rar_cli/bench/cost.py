@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
     """Medians after a warm-up for one picture, image (1, 3, h, w) in [0, 1]; seconds and FLOPs."""
     with torch.inference_mode():
         stages = _stages(engine, image)
-        loops = {name: _median(lambda f=f: f(engine, image)) for name, f in LOOPS.items()}
+        loops = {name: _median(partial(loop, engine, image)) for name, loop in LOOPS.items()}
     pixels = image.shape[-1] * image.shape[-2]
     per_round = {name: seconds / ROUNDS for name, seconds in loops.items()}
     return {
