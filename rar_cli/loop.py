@@ -59,7 +59,8 @@ def rounds(
         for picture, (score, severities) in zip(pictures, readings, strict=True):
             wanted = [s for i, s in enumerate(severities) if remove_mask is None or remove_mask[i] > 0]
             verdict, reason = judge(index, score, best.get(picture), max(wanted, default=0.0), policy)
-            best[picture] = max(score, best.get(picture, 0.0))
+            if verdict is not Verdict.REVERT:
+                best[picture] = score  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))
         seconds = (time.perf_counter() - started) / len(pictures)
         yield Pass(

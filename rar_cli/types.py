@@ -42,12 +42,15 @@ class StopPolicy:
     """When a picture leaves the loop.
 
     accept_score: score in [0, 100] from which a latent is good enough.
-    min_gain: least gain of the score that a further round must bring.
+    first_gain: least gain of the score that round 1 must bring; below 0 it trusts the restorer, which
+        is trained to bring pictures closer, over small differences of the score.
+    min_gain: least gain of the score that every further round must bring.
     clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove".
     max_rounds: most transports per picture.
     """
 
     accept_score: float = 85.0
+    first_gain: float = 0.0
     min_gain: float = 0.0
     clear_severity: float = 0.08
     max_rounds: int = 4

@@ -13,7 +13,8 @@ def judge(
     score: of this round's latent, [0, 100]. best_score: best of the rounds before, None at round 0.
     worst_severity: largest severity, [0, 1], among the degradations that are to be removed.
     """
-    if best_score is not None and score < best_score + policy.min_gain:
+    needed = policy.first_gain if index == 1 else policy.min_gain
+    if best_score is not None and score < best_score + needed:
         return Verdict.REVERT, f"score {score:.1f} does not improve on {best_score:.1f}: the best round is kept"
     if score >= policy.accept_score:
         return Verdict.ACCEPT, f"score {score:.1f} reaches {policy.accept_score:.1f}"

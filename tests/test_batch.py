@@ -15,7 +15,7 @@ from rar_cli.reading import group_by_size
 from rar_cli.types import StopPolicy
 from rar_cli.weights import find
 
-POLICY = StopPolicy(accept_score=100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
+POLICY = StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rar_cli.types import Degradation, StopPolicy, Verdict
 
 
 def policy(rounds: int) -> StopPolicy:
-    return StopPolicy(accept_score=100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
+    return StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5])

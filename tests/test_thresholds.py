@@ -12,10 +12,10 @@ HURT = Course(False, (70.0, 71.0, 71.5), (0.3, 0.3, 0.3), (30.0, 28.0, 27.0))
 @pytest.mark.parametrize(
     ("policy", "kept"),
     [
-        (StopPolicy(85.0, 0.0, 0.08, 2), [0, 2, 2]),
-        (StopPolicy(65.0, 0.0, 0.08, 2), [0, 2, 0]),
-        (StopPolicy(65.0, 2.0, 0.08, 2), [0, 1, 0]),
-        (StopPolicy(100.0, 0.0, 0.0, 1), [0, 1, 1]),
+        (StopPolicy(85.0, 0.0, 0.0, 0.08, 2), [0, 2, 2]),
+        (StopPolicy(65.0, 0.0, 0.0, 0.08, 2), [0, 2, 0]),
+        (StopPolicy(65.0, 0.0, 2.0, 0.08, 2), [0, 1, 0]),
+        (StopPolicy(100.0, 0.0, 0.0, 0.0, 1), [0, 1, 1]),
     ],
 )
 def test_a_policy_is_replayed_on_recorded_scores_as_the_loop_would_run(policy, kept):
@@ -23,7 +23,7 @@ def test_a_policy_is_replayed_on_recorded_scores_as_the_loop_would_run(policy, k
 
 
 def test_the_fit_leaves_clean_pictures_alone_and_stops_before_harm():
-    policy, found = fit([CLEAN, HELPED, HURT] * 3, StopPolicy())
+    policy, found = fit([CLEAN, HELPED, HURT] * 3)
     assert found["clean_accepted"] == 1.0
     assert found["harmed"] == 0.0
     assert found["gain_db"] == pytest.approx(3.0)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rar_cli.types import StopPolicy, Verdict
 from rar_cli.verdict import judge
 
-POLICY = StopPolicy(accept_score=80.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
+POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,14 @@ def test_repeat_is_never_given_at_or_past_max_rounds(index, score, best, worst, 
     assert verdict is not Verdict.REPEAT or index < most
     if best is not None and score < best:
         assert verdict is Verdict.REVERT
+
+
+def test_the_first_round_has_a_margin_of_its_own():
+    policy = StopPolicy(accept_score=80.0, first_gain=-2.0, min_gain=0.5, clear_severity=0.1, max_rounds=4)
+    assert judge(1, 49.0, 50.0, 0.5, policy)[0] is Verdict.REPEAT
+    assert judge(1, 47.0, 50.0, 0.5, policy)[0] is Verdict.REVERT
+    assert judge(2, 49.4, 49.0, 0.5, policy)[0] is Verdict.REVERT
+    assert judge(2, 49.6, 49.0, 0.5, policy)[0] is Verdict.REPEAT
 
 
 @pytest.mark.parametrize("options", [{"accept_score": 101.0}, {"accept_score": -1.0}, {"max_rounds": -1}])

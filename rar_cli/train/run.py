@@ -250,7 +250,7 @@ def _fit_thresholds(
 ) -> None:
     """Fit the verdict to what these weights do, and keep it with them."""
     model = _averaged_model(average).eval()
-    model.policy, figures = fit(courses(model, crops), model.policy)
+    model.policy, figures = fit(courses(model, crops))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,9 +23,10 @@ from rar_cli.verdict import judge
 ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
 
-ACCEPT_SCORES = tuple(range(60, 101, 4))
-MIN_GAINS = (-0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-CLEAR_SEVERITIES = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
+ACCEPT_SCORES = tuple(range(40, 101, 6))
+FIRST_GAINS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0)
+MIN_GAINS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+CLEAR_SEVERITIES = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25)
 
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
@@ -50,7 +51,7 @@ class Course:
             verdict, _ = judge(index, score, best, severity, policy)
             if verdict is Verdict.REVERT:
                 return kept
-            kept, best = index, score if best is None else max(score, best)
+            kept, best = index, score
             if verdict is not Verdict.REPEAT:
                 return kept
         return kept
@@ -84,12 +85,11 @@ def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Co
     return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
 
 
-def fit(found: Sequence[Course], policy: StopPolicy) -> tuple[StopPolicy, dict[str, float]]:
+def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     """The best policy of the grid and its figures; clean pictures accepted at round 0 come first."""
     trials = []
-    grid = itertools.product(ACCEPT_SCORES, MIN_GAINS, CLEAR_SEVERITIES)
-    for accept, gain, clear in grid:
-        trial = replace(policy, accept_score=float(accept), min_gain=gain, clear_severity=clear, max_rounds=ROUNDS)
+    for accept, first, gain, clear in itertools.product(ACCEPT_SCORES, FIRST_GAINS, MIN_GAINS, CLEAR_SEVERITIES):
+        trial = StopPolicy(float(accept), first, gain, clear, ROUNDS)
         trials.append((trial, figures(found, trial)))
     allowed = [t for t in trials if t[1]["clean_accepted"] >= CLEAN_ACCEPTED] or trials
     return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])
