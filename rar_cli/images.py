@@ -181,8 +181,8 @@ def _decode(image: Image.Image, metadata: Metadata) -> Picture:
     if image.mode == "CMYK":
         rgb, metadata = _from_cmyk(image, metadata)
     else:
-        rgb = image.convert("RGB")
-    pixels = np.asarray(rgb)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # spare a large picture the copy
+    pixels = np.array(rgb)  # writable, so that tensors can share it
     if alpha is not None:
         grey = bool((pixels[..., :1] == pixels).all())
     return Picture(pixels, name, alpha, grey, metadata)
