@@ -238,7 +238,6 @@ def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
 
 
 def _engine(request: Request, weights: Weights) -> Engine:
-    torch.set_grad_enabled(False)
     return Engine(Rar.load(weights.folder), request.device, request.dtype, request.tile_px, request.steps)
 
 
