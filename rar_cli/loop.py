@@ -74,14 +74,17 @@ def rounds(
         )
         stay = [i for i, (_, _, verdict, _) in enumerate(judged) if verdict is Verdict.REPEAT]
         pictures = [pictures[i] for i in stay]
+        condition = assessment.condition
+        if pictures and len(stay) < len(judged):  # indexing copies: a large latent cannot afford it
+            latent = latent[torch.tensor(stay, device=latent.device)]
+            condition = condition[torch.tensor(stay, device=condition.device)]
         if pictures:
-            chosen = torch.tensor(stay, device=latent.device)
-            latent = move(latent[chosen], assessment.condition[chosen])
+            latent = move(latent, condition)
         index += 1
 
 
 def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:
-    """Consume `rounds` and keep, for each picture, its trace and the latent of its best-scored round."""
+    """Consume `rounds` and keep, for each picture, its trace and the latent of its last round not reverted."""
     traces: dict[int, list[Round]] = {}
     kept: dict[int, tuple[int, Tensor]] = {}
     for step in passes:
