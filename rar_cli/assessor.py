@@ -99,6 +99,13 @@ def _moments(latent: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     return torch.cat(means, 1), torch.cat(energies, 1)
 
 
+def causal(tokens: Tensor) -> Tensor:
+    """Mask (1, 1, n, n) of tokens (b, n, d). Given one, `transformers` does not look into its inputs,
+    which would wait for a GPU in every round."""
+    n = tokens.shape[1]
+    return torch.ones(1, 1, n, n, dtype=torch.bool, device=tokens.device).tril()
+
+
 class TextAdapter(nn.Module):
     """IQA outputs -> condition (b, 9 + free, d): one token per degradation, then free tokens.
 
@@ -178,7 +185,8 @@ class Assessor(nn.Module):
         """
         tokens, statistics = self.image_adapter(latent, tile)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
-        output = self.core(inputs_embeds=torch.cat([tokens, queries], dim=1), use_cache=False)
+        asked_of_core = torch.cat([tokens, queries], dim=1)
+        output = self.core(inputs_embeds=asked_of_core, attention_mask=causal(asked_of_core), use_cache=False)
         hidden = output.last_hidden_state  # (b, 1 + grid**2 + 10, d)
         asked = hidden[:, -queries.shape[1] :]
         direct = self.shortcut(statistics).float()
@@ -189,3 +197,7 @@ class Assessor(nn.Module):
         remove = present if remove_mask is None else present * remove_mask
         condition = self.text_adapter(hidden, asked[:, 1:], present, remove)
         return Assessment(score=score, severities=found, condition=condition)
+
+    def let_learn(self, on: bool) -> None:
+        """Let the whole assessor learn, or nothing of it."""
+        self.requires_grad_(on)

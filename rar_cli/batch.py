@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.encoding import encode_picture, write_bytes
-from rar_cli.engine import Engine, Outcome, restore, unit_range
+from rar_cli.engine import LARGE_PX, Engine, Outcome, restore, unit_range
 from rar_cli.figures import rounds_strip
 from rar_cli.gallery import Gallery
 from rar_cli.images import Picture, as_8_bit, image_to_picture, picture_to_image, sha256
@@ -163,36 +163,47 @@ class Run:
     def _outcomes(self, items: Sequence[Item]) -> dict[str, Outcome | str]:
         """output -> its outcome, or what went wrong with the batch."""
         try:
-            images = _one_batch([picture_to_image(item.picture) for item in items if item.picture])
-            if self.engine.device.type == "cuda":
-                images = images.pin_memory()
-            results: Sequence[Outcome | str] = self._within_memory(images)
+            results: Sequence[Outcome | str] = self._within_memory(items)
         except (RuntimeError, MemoryError) as error:
             results = [" ".join(str(error).split())[:300] or type(error).__name__] * len(items)
         return {item.job.output: result for item, result in zip(items, results, strict=True)}
 
-    def _within_memory(self, images: Tensor) -> tuple[Outcome, ...]:
+    def _within_memory(self, items: Sequence[Item]) -> tuple[Outcome, ...]:
         """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
         options = self.options
         mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
         while True:
             try:
-                return restore(self.engine, images, options.policy, mask, options.save_rounds, self.on_pass)
+                # Only `restore` holds the batch, so that it can let go of it once it is encoded.
+                return restore(self.engine, self._batch(items), options.policy, mask, options.save_rounds, self.on_pass)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
             if self.engine.device.type == "cuda":
                 torch.cuda.empty_cache()
-            if len(images) > 1:
-                half = len(images) // 2
-                return self._within_memory(images[:half]) + self._within_memory(images[half:])
+            if len(items) > 1:
+                half = len(items) // 2
+                return self._within_memory(items[:half]) + self._within_memory(items[half:])
             if not self.engine.shrink_tile():
                 raise MemoryError(f"out of memory with the smallest tile of {self.engine.tile_px} px")
+
+    def _batch(self, items: Sequence[Item]) -> Tensor:
+        """Pictures of one size as one tensor; a very large one gives up its own pixels for it."""
+        images = [picture_to_image(item.whole()) for item in items]
+        for item in items:
+            if item.picture is not None and item.picture.size[0] * item.picture.size[1] > LARGE_PX:
+                item.give_up_pixels()
+        batch = _one_batch(images)
+        return batch.pin_memory() if self.engine.device.type == "cuda" else batch
 
     def _writing(self, item: Item, outcome: Outcome, record: Record) -> Write:
         """What the writer's thread is to do for one picture."""
         job, picture, options = item.job, item.picture, self.options
         assert picture is not None
+        if outcome.image is None:
+            picture = item.whole()
+        elif item.hollow and self.gallery is None and not outcome.images:
+            item = Item(job, b"", picture)  # nothing of the input is needed any more
         kind = job.format or picture.format
 
         def write() -> tuple[int, tuple[str, ...]]:
@@ -211,9 +222,9 @@ class Run:
                 return len(data), warnings
             rounds = [image_to_picture(image, picture) for image in outcome.images]
             if job.target is not None and rounds:
-                _write_rounds(job.target, picture, rounds, outcome)
+                _write_rounds(job.target, item.whole(), rounds, outcome)
             if self.gallery is not None:
-                small = [as_8_bit(p).pixels for p in (picture, finished, *rounds)]
+                small = [as_8_bit(p).pixels for p in (item.whole(), finished, *rounds)]
                 self.gallery.add(record, small[0], small[1], small[2:])
             return len(data), warnings
 

@@ -34,6 +34,9 @@ class CodecParams:
 class Codec(nn.Module):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, ceil(h/f), ceil(w/f)), scaled and shifted."""
 
+    halo_px = 32
+    """Pixels beyond a tile that its latent and its picture depend on."""
+
     scale: Tensor
 
     def __init__(self, params: CodecParams) -> None:
@@ -57,6 +60,17 @@ class Codec(nn.Module):
         """latent -> image (b, 3, h, w), cropped to `size` = (h, w); near [0, 1], not clamped."""
         image = self.synthesis(latent) + self.decoder_branch(latent)
         return image if size is None else image[..., : size[0], : size[1]]
+
+    def mse(self, latent: Tensor, reference: Tensor) -> Tensor:
+        """Mean squared error (b,) in image units, without decoding: the basis is orthonormal up to `scale`."""
+        difference = (latent - reference).float() * self.scale[:, None, None]
+        return difference.square().mean(dim=(1, 2, 3))
+
+    def let_learn(self, on: bool) -> None:
+        """Let the residual branches learn; the exact shortcut stays."""
+        self.requires_grad_(on)
+        self.analysis.requires_grad_(False)
+        self.synthesis.requires_grad_(False)
 
     @torch.no_grad()
     def fit(self, patches: Tensor, floor: float = 0.03) -> None:

@@ -22,7 +22,6 @@ from rar_cli.weights import find
 
 TILE_PX = 768
 OVERLAP_PX = 128
-HALO_PX = 32
 LARGE_PX = 16_000_000
 """Above this, latents stay on the CPU and only tiles visit the device."""
 
@@ -86,7 +85,7 @@ class Engine:
             part = unit_range(part.to(self.device, non_blocking=True))
             return self.model.codec.encode(part.contiguous(memory_format=torch.channels_last)).to(*home)
 
-        return by_tiles(tile, image, self.tile_px, HALO_PX, (1, self.factor))
+        return by_tiles(tile, image, self.tile_px, self.model.codec.halo_px, (1, self.factor))
 
     def assess(self, latent: Tensor, remove_mask: Tensor | None = None) -> Assessment:
         """latent -> Assessment of the whole picture, whatever its size."""
@@ -110,7 +109,8 @@ class Engine:
             image = self.model.codec.decode(part.to(self.device, torch.float32)).clamp_(0.0, 1.0)
             return full_range(image.cpu(), dtype)
 
-        image = by_tiles(tile, latent, self.tile_px // self.factor, HALO_PX // self.factor, (self.factor, 1))
+        halo = self.model.codec.halo_px // self.factor
+        image = by_tiles(tile, latent, self.tile_px // self.factor, halo, (self.factor, 1))
         return image[..., : size[0], : size[1]]
 
 
@@ -150,10 +150,12 @@ def restore(
     with torch.inference_mode():
         mask = None if remove_mask is None else remove_mask.to(engine.device)
         stop = policy or engine.policy
-        # The loop alone holds the latent: of a large picture, two copies are all that fits.
+        # The loop alone holds the latent, and nobody the picture: of a large one, that is all that fits.
+        kind = image.dtype
         passes: Iterable[Pass] = rounds(
             lambda z: engine.assess(z, mask), engine.move, engine.encode(image), stop, remove_mask
         )
+        del image
         if on_pass is not None:
             passes = _told(passes, on_pass)
         seen: dict[int, list[Tensor]] = {}
@@ -162,10 +164,10 @@ def restore(
             for step in passes[1:]:
                 for place, picture in enumerate(step.pictures):
                     one = step.latent[place : place + 1]
-                    seen.setdefault(picture, []).append(engine.decode(one, size, image.dtype))
+                    seen.setdefault(picture, []).append(engine.decode(one, size, kind))
         outcomes = []
         for i, kept in enumerate(settle(iter(passes))):
-            decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size, image.dtype)
+            decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size, kind)
             slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
             outcomes.append(Outcome(slim, decoded, tuple(seen.get(i, ()))))
         return tuple(outcomes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from rar_cli.engine import Engine, unit_range
-from rar_cli.tiling import spans
+from rar_cli.places import OVERLAP_PX, places
 
 Pixels = NDArray[np.uint8]
 
@@ -19,9 +19,6 @@ STRIP_PX = 480
 """Longest side of one picture of a strip."""
 
 LABEL_PX = 22
-
-WINDOW_PX = 128
-OVERLAP_PX = 64
 
 
 def rounds_strip(pictures: Sequence[Pixels], labels: Sequence[str]) -> Pixels:
@@ -37,13 +34,10 @@ def heatmap(engine: Engine, image: torch.Tensor) -> Pixels:
     severity. Small pictures are one window, and so one colour.
     """
     heat, weight = (np.zeros(image.shape[-2:], np.float32) for _ in range(2))
-    with torch.inference_mode():
-        for top, bottom in spans(image.shape[-2], WINDOW_PX, OVERLAP_PX):
-            for left, right in spans(image.shape[-1], WINDOW_PX, OVERLAP_PX):
-                window = image[..., top:bottom, left:right]
-                severity = float(engine.assess(engine.encode(window)).severities.max())
-                heat[top:bottom, left:right] += severity
-                weight[top:bottom, left:right] += 1
+    for place in places(engine, image):
+        window = slice(*place.rows), slice(*place.columns)
+        heat[window] += place.severities.max()
+        weight[window] += 1
     smooth = np.asarray(cv2.GaussianBlur(heat / weight, (0, 0), OVERLAP_PX / 2))
     colours = cv2.applyColorMap(np.rint(smooth.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     pixels = unit_range(image)[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255

@@ -61,6 +61,12 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     @property
+    def hollow(self) -> Picture:
+        """The same picture without the memory of its pixels, all of which read 0."""
+        nothing = np.zeros((1, 1, 1), self.pixels.dtype)
+        return replace(self, pixels=np.broadcast_to(nothing, self.pixels.shape))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the file could not be kept."""
         return self.metadata.warnings

@@ -1,7 +1,8 @@
 """Rar: codec, assessor and restorer as one model; loading and saving in the folder form of the hub.
 
 A weights folder holds `rar.json` (version, stop policy), and per part a folder with `config.json`
-and `model.safetensors`. Nothing is ever unpickled; loading is strict.
+and `model.safetensors`; at paper scale also the part's public component, in its publisher's form.
+Nothing is ever unpickled; loading is strict.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 from rar_cli.assessor import Assessor, AssessorParams
 from rar_cli.codec import Codec, CodecParams
 from rar_cli.errors import WeightsError
+from rar_cli.large.assessor import LanguageAssessor, LanguageParams
+from rar_cli.large.codec import AutoencoderCodec, AutoencoderParams
+from rar_cli.large.restorer import TransformerParams, TransformerRestorer
 from rar_cli.restorer import Restorer, RestorerParams
 from rar_cli.transport import transport
 from rar_cli.types import StopPolicy
@@ -28,14 +32,27 @@ FORMAT = 1
 
 PARTS = ("codec", "assessor", "restorer")
 
+SMALL: dict[str, Any] = {"codec": CodecParams, "assessor": AssessorParams, "restorer": RestorerParams}
+LARGE: dict[str, Any] = {"autoencoder": AutoencoderParams, "language": LanguageParams, "transformer": TransformerParams}
+"""`kind` in a part's config -> its params; a config without one is that of the small part."""
+
+MODULES: dict[Any, Any] = {
+    CodecParams: Codec,
+    AssessorParams: Assessor,
+    RestorerParams: Restorer,
+    AutoencoderParams: AutoencoderCodec,
+    LanguageParams: LanguageAssessor,
+    TransformerParams: TransformerRestorer,
+}
+
 
 @dataclass(frozen=True)
 class RarParams:
-    """The parameters of the three parts."""
+    """The parameters of the three parts, each small or at paper scale."""
 
-    codec: CodecParams = CodecParams()
-    assessor: AssessorParams = AssessorParams()
-    restorer: RestorerParams = RestorerParams()
+    codec: CodecParams | AutoencoderParams = CodecParams()
+    assessor: AssessorParams | LanguageParams = AssessorParams()
+    restorer: RestorerParams | TransformerParams = RestorerParams()
 
     def __post_init__(self) -> None:
         channels = (self.codec.channels, self.assessor.channels, self.restorer.channels)
@@ -48,15 +65,28 @@ class RarParams:
 
 
 class Rar(nn.Module):
-    """The whole model. `policy` holds the thresholds of the verdict fitted with these weights."""
+    """The whole model. `policy` holds the thresholds of the verdict fitted with these weights.
 
-    def __init__(self, params: RarParams, policy: StopPolicy | None = None) -> None:
+    pretrained: take the public components' weights from where their params say; else random ones.
+    folder: a weights folder that holds the components.
+    """
+
+    def __init__(
+        self, params: RarParams, policy: StopPolicy | None = None, pretrained: bool = False, folder: Path | None = None
+    ) -> None:
         super().__init__()
         self.params = params
         self.policy = policy or StopPolicy()
-        self.codec = Codec(params.codec)
-        self.assessor = Assessor(params.assessor)
-        self.restorer = Restorer(params.restorer)
+        self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
+        self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
+        self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
+
+    def _part(self, name: str, pretrained: bool, folder: Path | None) -> Any:
+        params = getattr(self.params, name)
+        module = MODULES[type(params)]
+        if isinstance(params, tuple(LARGE.values())):
+            return module(params, pretrained, None if folder is None else folder / name)
+        return module(params)
 
     def move(self, latent: Tensor, condition: Tensor, times: Sequence[float] = (0.0, 1.0)) -> Tensor:
         """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`."""
@@ -67,35 +97,32 @@ class Rar(nn.Module):
         return transport(field, latent, times)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write the folder form; `dtype` float16 halves it (the codec stays float32)."""
+        """Write the folder form; `dtype` float16 halves the small parts (the codec stays float32)."""
         for name in PARTS:
             part = folder / name
             part.mkdir(parents=True, exist_ok=True)
             module = getattr(self, name)
             kind = torch.float32 if name == "codec" else dtype  # the codec is small, and exact
-            tensors = {k: v.detach().cpu().to(kind).contiguous() for k, v in module.state_dict().items()}
+            tensors = {k: v.detach().cpu().to(kind).contiguous() for k, v in _own(module).items()}
             save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
             (part / "config.json").write_text(json.dumps(asdict(module.params), indent=2) + "\n")
+            if hasattr(module, "save_component"):
+                module.save_component(part)
         about = {"format": FORMAT, "policy": asdict(self.policy)}
         (folder / "rar.json").write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Rar:
-        """Read a folder written by `save`, strictly, as float32 in eval mode. Raises WeightsError."""
+        """Read a folder written by `save`, strictly, in eval mode; small parts as float32. Raises WeightsError."""
         try:
             about = json.loads((folder / "rar.json").read_text())
             configs = {name: json.loads((folder / name / "config.json").read_text()) for name in PARTS}
             if about.get("format") != FORMAT:
                 raise WeightsError(f"{folder}: format {about.get('format')} is not {FORMAT}: update rar-cli")
-            params = RarParams(
-                _params(CodecParams, configs["codec"]),
-                _params(AssessorParams, configs["assessor"]),
-                _params(RestorerParams, configs["restorer"]),
-            )
-            model = cls(params, StopPolicy(**about["policy"]))
+            params = RarParams(**{name: part_params(name, config) for name, config in configs.items()})
+            model = cls(params, StopPolicy(**about["policy"]), folder=folder)
             for name in PARTS:
-                tensors = load_file(folder / name / "model.safetensors")
-                getattr(model, name).load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+                _load_own(getattr(model, name), load_file(folder / name / "model.safetensors"))
         except WeightsError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -104,12 +131,40 @@ class Rar(nn.Module):
         return model.eval().requires_grad_(False)
 
 
+COMPONENTS = ("autoencoder.", "core.", "transformer.")
+"""Where the parts at paper scale hold their public components, which are saved in their own form."""
+
+
+def _own(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a part that are not its public component's."""
+    tensors = module.state_dict()
+    return {k: v for k, v in tensors.items() if not (hasattr(module, "save_component") and k.startswith(COMPONENTS))}
+
+
+def _load_own(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Strictly: every tensor of the file has its place, and every place its tensor."""
+    expected = set(_own(module))
+    if set(tensors) != expected:
+        odd = ", ".join(sorted(set(tensors) ^ expected)[:3])
+        raise ValueError(f"config and tensors do not match: {odd}")
+    module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False, assign=True)
+
+
 P = TypeVar("P")
+
+
+def part_params(name: str, config: dict[str, Any]) -> Any:
+    """A part's config -> its params: small, or at paper scale where `kind` says so. Raises ValueError."""
+    kind = config.get("kind")
+    if kind is not None and kind not in LARGE:
+        raise ValueError(f"{name}: kind {kind} is unknown; use {', '.join(LARGE)}")
+    return _params(SMALL[name] if kind is None else LARGE[kind], config)
 
 
 def _params(kind: type[P], config: dict[str, Any]) -> P:
     """config.json -> params dataclass; lists become tuples, unknown keys are refused."""
-    unknown = set(config) - {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    unknown = set(config) - set(names)
     if unknown:
-        raise ValueError(f"{kind.__name__} knows no {', '.join(sorted(unknown))}")
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}; {kind.__name__} knows {', '.join(names)}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rar_cli.log import Record, to_json
@@ -77,3 +79,25 @@ class Progress:
         pace = self.pixels / 1e6 / max(time.monotonic() - self.started, 1e-9)
         counts = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
         return f"{pace:.2f} MP/s, {self.rounds} rounds, {counts}"
+
+
+@contextmanager
+def transfer(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Bars for downloads on a terminal; elsewhere nothing, and None is given."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def told(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield told

@@ -25,11 +25,12 @@ AHEAD_PIXELS = 32_000_000
 """Most pixels read ahead; a larger picture waits until it is alone."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Item:
     """A job with what was read of it: a picture, or the error that stopped it.
 
     done: an earlier run finished it; its picture is there only where its group needs it.
+    hollow: the picture's pixels were given up; `whole` decodes them anew.
     """
 
     job: Job
@@ -37,6 +38,17 @@ class Item:
     picture: Picture | None = None
     error: str | None = None
     done: bool = False
+    hollow: bool = False
+
+    def whole(self) -> Picture:
+        """The picture with its pixels, of an item that has one."""
+        assert self.picture is not None
+        return read_picture(self.data, self.job.name) if self.hollow else self.picture
+
+    def give_up_pixels(self) -> None:
+        """Keep all of the picture but its pixels: what a very large one cannot afford twice."""
+        if self.picture is not None and not self.hollow:
+            self.picture, self.hollow = self.picture.hollow, True
 
 
 Group = list[Item]

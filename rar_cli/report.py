@@ -23,11 +23,12 @@ BENCH_COLUMNS = ("n", "input dB", "round 1 dB", "final dB", "gain dB", "SSIM in"
 def describe(severities: Mapping[str, float]) -> str:
     """Plain words for severities in [0, 1]: "heavy rain, slight noise", or "no degradation found"."""
     found = sorted(severities.items(), key=lambda pair: -pair[1])
-    words = [f"{_word(value)} {name.replace('_', ' ')}" for name, value in found if _word(value)]
+    words = [f"{word_for(value)} {name.replace('_', ' ')}" for name, value in found if word_for(value)]
     return ", ".join(words) or "no degradation found"
 
 
-def _word(severity: float) -> str:
+def word_for(severity: float) -> str:
+    """Severity in [0, 1] -> slight, moderate or heavy; "" where it is not worth a word."""
     return next(word for limit, word in WORDS if severity < limit)
 
 
@@ -49,6 +50,29 @@ def table(records: Sequence[Record], console: Console) -> None:
     for record in records:
         grid.add_row(*_row(record))
     console.print(grid)
+
+
+def holdings_table(rows: Sequence[Record], console: Console) -> None:
+    """Weights: name, size, whether they are here, licence."""
+    cells = [
+        (r["name"], f"{r['megabytes']} MB", "here" if r["here"] else "not here", f"{r['about']}; {r['licence']}")
+        for r in rows
+    ]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name, side in (("weights", "left"), ("size", "right"), ("", "left"), ("what, licence", "left")):
+        grid.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for row in cells:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+def sizes_table(rows: Sequence[tuple[str, int, int, float, float]], console: Console) -> None:
+    """Parts of a model: parameters, those that are trained, memory, FLOPs of a 1024x1024 picture's round."""
+    cells = [
+        (name, f"{count / 1e6:,.1f} M", f"{trained / 1e6:,.1f} M", f"{gib:.2f} GiB", f"{gflops:,.0f} GFLOP")
+        for name, count, trained, gib, gflops in rows
+    ]
+    _print_grid(("part", "parameters", "trained", "weights", "round at 1 MP"), cells, console)
 
 
 def bench_table(result: Record, console: Console) -> None:

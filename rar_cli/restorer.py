@@ -109,6 +109,10 @@ class Restorer(nn.Module):
                 x = block(x, e)
         return self.leave(x)[..., :height, :width] + whole.reshape(latent.shape)
 
+    def let_learn(self, on: bool) -> None:
+        """Let the whole restorer learn, or nothing of it."""
+        self.requires_grad_(on)
+
 
 def _waves(t: Tensor) -> Tensor:
     """t (b,) in [0, 1] -> sinusoidal features (b, 32)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -21,12 +22,13 @@ from rar_cli.figures import heatmap
 from rar_cli.gallery import Gallery
 from rar_cli.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
 from rar_cli.model import Rar
+from rar_cli.places import explain, places
 from rar_cli.plan import Job, Shard
 from rar_cli.report import describe
 from rar_cli.types import DEGRADATIONS, Degradation, Round, StopPolicy, Verdict
 from rar_cli.verdict import judge
 from rar_cli.watch import Watch
-from rar_cli.weights import Weights, find, shipped
+from rar_cli.weights import Weights, cached, find, is_hub_id, shipped
 
 if TYPE_CHECKING:
     from rar_cli.bench.suites import Suite
@@ -90,7 +92,7 @@ def restore_jobs(
     """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
     mask = mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
     folder = None if output == "-" or any(job.target == Path(output) for job in jobs) else Path(output)
-    weights = find(request.weights)
+    weights = _weights(request.weights)
     stack = ExitStack()
     if folder is not None:
         _lock(folder, request.shard, stack)
@@ -128,15 +130,20 @@ def _options(request: Request, engine: Engine, mask: torch.Tensor | None) -> Opt
     )
 
 
-def assess_files(files: Sequence[Path | None], request: Request, stop: Stop) -> Iterator[log.Record]:
-    """`rar assess`: one record per file, as the contract has it; None stands for standard input."""
-    weights = find(request.weights)
+def assess_files(
+    files: Sequence[Path | None], request: Request, stop: Stop, explained: bool = False
+) -> Iterator[log.Record]:
+    """`rar assess`: one record per file, as the contract has it; None stands for standard input.
+
+    explained: each record also says in words what is wrong and where, as "explanation".
+    """
+    weights = _weights(request.weights)
     engine = _engine(request, weights)
     policy = request.policy(engine.policy)
     for path in files:
         if stop.signal is not None:
             return
-        yield _assess_file(path, engine, policy)
+        yield _assess_file(path, engine, policy, explained)
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ def run_bench(request: BenchRequest, model: Request) -> dict[str, Any]:
     suites = _suites(request)
     peers = dict(PEERS) if request.peers else {}
     peers.update(command(text) for text in request.commands)
-    weights = find(model.weights)
+    weights = _weights(model.weights)
     engine = _engine(model, weights)
     gallery = None if request.report is None else Gallery("rar bench")
     started = time.perf_counter()
@@ -195,7 +202,7 @@ def _suites(request: BenchRequest) -> list[Suite]:
     return synthetic("mid", folder, request.limit, request.seed)
 
 
-def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.Record:
+def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explained: bool) -> log.Record:
     import sys
 
     name = "-" if path is None else str(path)
@@ -206,7 +213,8 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.R
     }  # fmt: skip
     try:
         picture = read_picture(sys.stdin.buffer.read() if path is None else path.read_bytes(), name)
-        assessment = assess(engine, picture_to_image(picture))
+        image = picture_to_image(picture)
+        assessment = assess(engine, image)
         severities = assessment.severities[0].tolist()
         score = float(assessment.score[0])
         verdict, _ = judge(0, score, None, max(severities), policy)
@@ -216,6 +224,8 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy) -> log.R
             verdict="accept" if verdict is Verdict.ACCEPT else "restore",
             height=picture.size[0], width=picture.size[1],
         )  # fmt: skip
+        if explained:
+            record["explanation"] = explain(score, np.asarray(severities), places(engine, image), picture.size)
     except ImageError as error:
         record["error"] = str(error)
     except OSError as error:
@@ -231,10 +241,19 @@ def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
     """`rar assess --heatmap`: where the assessor sees what is wrong. Raises ImageError, UsageError."""
     if source is None or FORMATS.get(target.suffix.lower()) not in WRITABLE:
         raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
-    engine = _engine(request, find(request.weights))
+    engine = _engine(request, _weights(request.weights))
     picture = read_picture(source.read_bytes(), str(source))
     drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG")
     write_bytes(encode_picture(drawn, FORMATS[target.suffix.lower()])[0], target)
+
+
+def _weights(name: str) -> Weights:
+    """Verified weights; those of the hub (owner/name) are fetched on their first use."""
+    if is_hub_id(name) and cached(name) is None and not Path(name).is_dir():
+        from rar_cli.download import download
+
+        return download(name)[0]
+    return find(name)
 
 
 def _engine(request: Request, weights: Weights) -> Engine:

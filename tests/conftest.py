@@ -78,3 +78,14 @@ def folder(tmp_path: Path, photo: np.ndarray) -> Path:
     Image.fromarray(photo[::-1].copy()).save(path / "b.jpg", quality=90)
     Image.fromarray(photo[:32, :32]).save(path / "c.webp", quality=90)
     return path
+
+
+@pytest.fixture
+def photos_dir(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder

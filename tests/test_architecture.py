@@ -11,15 +11,18 @@ PACKAGE = ROOT / "rar_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "options", "types", "version"},
+    {"errors", "types", "version"},
     {"transport", "verdict", "tiling", "metadata", "degradations", "log"},
     {"images", "weights", "report", "codec", "recipes"},
-    {"plan", "encoding"},
+    {"plan", "encoding", "registry"},
+    {"download"},
     {"watch", "reading", "writing"},
     {"record"},
     {"restorer", "assessor"},
+    {"large"},
     {"model", "loop", "progress"},
     {"engine", "train", "gallery"},
+    {"places"},
     {"bench", "figures"},
     {"batch"},
     {"session"},

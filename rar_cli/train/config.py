@@ -7,11 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rar_cli.assessor import AssessorParams
-from rar_cli.codec import CodecParams
 from rar_cli.errors import UsageError
-from rar_cli.model import RarParams
-from rar_cli.restorer import RestorerParams
+from rar_cli.model import RarParams, part_params
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 
@@ -69,6 +66,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip_norm: float = 0.5
     average_decay: float = 0.999
+    gradient_checkpointing: bool = False
     checkpoint_minutes: float = 4.0
     validate_minutes: float = 25.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -88,6 +86,12 @@ class TrainConfig:
         return self.stages[-1], self.stages[-1].steps
 
 
+def shipped_config(name: str) -> Path:
+    """The config of that name that comes with rar, else `name` as a path."""
+    shipped = Path(__file__).parent / f"{name}.toml"
+    return shipped if "/" not in name and shipped.is_file() else Path(name)
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read a TOML config. Raises UsageError with the valid names on an unknown key."""
     try:
@@ -95,8 +99,10 @@ def load_config(path: Path) -> TrainConfig:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
     model = table.pop("model", {})
-    parts = {"codec": CodecParams, "assessor": AssessorParams, "restorer": RestorerParams}
-    params = RarParams(**{k: _build(parts[k], v, path) for k, v in model.items()})
+    try:
+        params = RarParams(**{name: part_params(name, part) for name, part in model.items()})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: [model]: {error}") from error
     stages = tuple(_build(Stage, stage, path) for stage in table.pop("stages", []))
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
-from rar_cli.codec import patches_of
+from rar_cli.codec import Codec, patches_of
+from rar_cli.errors import UsageError
+from rar_cli.large.assessor import LanguageAssessor
 from rar_cli.model import Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
@@ -221,12 +223,22 @@ class _Clock:
 def _starting_model(config: TrainConfig, request: TrainRequest, photos: Sequence[Photo]) -> Rar:
     """Shipped weights where asked for, else a fresh model with the codec fitted to the photographs (stage 0)."""
     if request.warm_start is not None:
-        return Rar.load(request.warm_start).train().requires_grad_(True)
-    model = Rar(config.model)
-    generator = torch.Generator().manual_seed(config.seed)
-    images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
-    per_photo = max(20, 40_000 // len(photos))
-    model.codec.fit(patches_of(images, config.model.codec.factor, per_photo, generator))
+        model = Rar.load(request.warm_start).requires_grad_(True)
+    else:
+        model = Rar(config.model, pretrained=True)
+        if isinstance(model.codec, Codec):
+            generator = torch.Generator().manual_seed(config.seed)
+            images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
+            per_photo = max(20, 40_000 // len(photos))
+            model.codec.fit(patches_of(images, config.model.codec.factor, per_photo, generator))
+    if isinstance(model.assessor, LanguageAssessor):
+        model.assessor.add_lora()
+    if config.gradient_checkpointing:
+        for part in (model.codec, model.assessor, model.restorer):
+            prepare: Callable[[], None] | None = getattr(part, "checkpoint_gradients", None)
+            if prepare is None:
+                raise UsageError("gradient_checkpointing: only for a model whose parts are all at paper scale")
+            prepare()
     return model.train()
 
 

@@ -11,7 +11,6 @@ from rar_cli.model import Rar
 from rar_cli.train.config import Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
-    latent_mse,
     mse_to_psnr,
     psnr_to_score,
     ranking_loss,
@@ -32,11 +31,9 @@ class Losses:
 
 def freeze_for(model: Rar, stage: Stage) -> None:
     """Let only the parts learn that the stage trains."""
-    model.codec.requires_grad_(stage.kind == "end_to_end")
-    model.codec.analysis.requires_grad_(False)  # the exact shortcut stays; the branches move
-    model.codec.synthesis.requires_grad_(False)
-    model.assessor.requires_grad_(True)
-    model.restorer.requires_grad_(stage.kind != "assessor")
+    model.codec.let_learn(stage.kind == "end_to_end")
+    model.assessor.let_learn(True)
+    model.restorer.let_learn(stage.kind != "assessor")
 
 
 def losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
@@ -73,7 +70,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_0, z_1 = cut(start), cut(target)
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
-    restoration = restoration_loss(velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
+    restoration = restoration_loss(_distance(model, velocity_to_target(v, z_t, batch.t), z_1))
     total = restoration + 0.4 * severity + 0.1 * score + 0.05 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
 
@@ -102,7 +99,7 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
         restored = model.move(latent, assessment.condition)
         image = model.codec.decode(restored)
         parts[f"image_{number}"] = ((image - pixels).square() + 1e-6).sqrt().mean()
-        parts[f"latent_{number}"] = restoration_loss(restored, truth, model.codec.scale)
+        parts[f"latent_{number}"] = restoration_loss(_distance(model, restored, truth))
         total = total + weight * (8.0 * parts[f"image_{number}"] + 0.5 * parts[f"latent_{number}"])
         total = total + 0.1 * parts[f"severity_{number}"] + 0.03 * parts[f"score_{number}"]
         left = _left(model, restored, latent, truth) if number == 1 else left
@@ -112,13 +109,18 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
 
 
 def _true_score(model: Rar, latent: Tensor, clean: Tensor) -> Tensor:
-    return psnr_to_score(mse_to_psnr(latent_mse(latent.detach(), clean, model.codec.scale)))
+    return psnr_to_score(mse_to_psnr(model.codec.mse(latent.detach(), clean)))
+
+
+def _distance(model: Rar, latent: Tensor, target: Tensor) -> Tensor:
+    """Squared distance (b,) of latents, each channel in the units that its codec gives it."""
+    return ((latent - target).float() * model.codec.scale[:, None, None]).square().mean(dim=(1, 2, 3))
 
 
 def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor:
     """Share (b,) in [0, 1] of the error that a round has left; 1 - t on the straight path."""
-    before = latent_mse(start, target, model.codec.scale)
-    after = latent_mse(restored, target, model.codec.scale)
+    before = model.codec.mse(start, target)
+    after = model.codec.mse(restored, target)
     return (after / before.clamp_min(1e-8)).sqrt().clamp(0.0, 1.0).detach()
 
 

@@ -11,7 +11,13 @@ FILES = "Files"
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.")]
 WeightsOption = Annotated[
-    str, typer.Option("--weights", help="Name or folder of weights.", rich_help_panel=RUN, metavar="NAME|PATH")
+    str,
+    typer.Option(
+        "--weights",
+        help="Name or folder of weights, or owner/name of the hub.",
+        rich_help_panel=RUN,
+        metavar="NAME|PATH",
+    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.", rich_help_panel=RUN, metavar="DEVICE")

@@ -1,0 +1,44 @@
+"""The command line: parse, call one function, print, choose the exit code. No torch until needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli import assess, bench, restore, train, weights
+from rar_cli.version import __version__
+
+app = typer.Typer(
+    name="rar",
+    help="Restore, assess, repeat: bring degraded photographs back, whole folders at a time.",
+    epilog="Exit codes: 0 all done; 1 some pictures failed; 2 could not run; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+WATCH_S = 1.0
+"""Seconds between two looks at a watched folder."""
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"rar {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Restore, assess, repeat."""
+
+
+app.command(name="restore")(restore.restore_command)
+app.command(name="assess")(assess.assess_command)
+app.command(name="bench")(bench.bench_command)
+app.command(name="train")(train.train_command)
+app.command(name="download-weights")(weights.download_command)

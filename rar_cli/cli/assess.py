@@ -1,0 +1,71 @@
+"""`rar assess`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli.guard import guarded, signals
+from rar_cli.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    ExcludeOption,
+    Inputs,
+    JsonOption,
+    QuietOption,
+    RecursiveOption,
+    TileOption,
+    WeightsOption,
+)
+from rar_cli.cli.printing import print_assessment
+
+
+def assess_command(
+    inputs: Inputs,
+    as_json: JsonOption = False,
+    fail_under: Annotated[
+        float | None, typer.Option(help="Exit with 1 if any score is lower.", min=0, max=100, metavar="SCORE")
+    ] = None,
+    accept: Annotated[
+        float | None, typer.Option(help="Score that counts as good enough; default: as fitted.", min=0, max=100)
+    ] = None,
+    recursive: RecursiveOption = False,
+    exclude: ExcludeOption = None,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(help="Of one picture: write where something is wrong, red where it is worst.", metavar="FILE"),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say in words what is wrong, and where it is worst.")
+    ] = False,
+    weights: WeightsOption = "rar-s",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    tile: TileOption = 768,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
+    with guarded():
+        from rar_cli.plan import Selection, find
+        from rar_cli.session import Request, assess_files, write_heatmap
+
+        selection = Selection(recursive, tuple(exclude or ()))
+        files = [
+            None if inputs == ["-"] else path
+            for path, _ in ([(None, None)] if inputs == ["-"] else find(inputs, selection))
+        ]
+        request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)
+        failed = low = False
+        with signals() as stop:
+            for record in assess_files(files, request, stop, explain):
+                failed |= record["error"] is not None
+                low |= fail_under is not None and record["score"] is not None and record["score"] < fail_under
+                print_assessment(record, as_json, quiet)
+        if stop.signal is not None:
+            raise typer.Exit(128 + stop.signal)
+        if heatmap is not None and not failed:
+            write_heatmap(files[0] if len(files) == 1 else None, heatmap, request)
+        if failed or low:
+            raise typer.Exit(1)

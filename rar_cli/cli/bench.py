@@ -1,0 +1,56 @@
+"""`rar bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli.guard import guarded
+from rar_cli.cli.options import DeviceOption, DtypeOption, QuietOption, TileOption, WeightsOption
+from rar_cli.cli.printing import print_bench
+
+
+def bench_command(
+    suite: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SUITE|FOLDER]",
+            help="mid, singles, stacked, cdd11, noise or clean with --data; or a folder: of degraded/ and "
+            "reference/, or of clean pictures (suite mid). Default: the shipped samples.",
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Clean pictures that a SUITE is made from.")] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Degraded pictures, paired with --reference.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Their clean references, by name.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the whole result as JSON.", metavar="FILE.json")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one page to look at every picture.", metavar="FILE.html")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Most pictures per suite.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 0,
+    max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=1, max=64)] = 4,
+    weights: WeightsOption = "rar-s",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    tile: TileOption = 768,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
+    with guarded():
+        from rar_cli.session import BenchRequest, Request, run_bench
+
+        request = BenchRequest(
+            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
+        )
+        model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile)
+        result = run_bench(request, model)
+        print_bench(result, out, quiet)
+        if not result["complete"]:
+            raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from rar_cli.errors import RarError, UsageError
+
+if TYPE_CHECKING:
+    from rar_cli.batch import Stop
+    from rar_cli.types import Degradation
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Errors made on purpose become one line on stderr and exit code 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
+    try:
+        yield
+    except RarError as error:
+        text = str(error).encode("utf-8", "backslashreplace").decode()
+        typer.echo(f"rar: {text}", err=True)
+        raise typer.Exit(2) from error
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our pipe has left: no message on the way out
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def signals() -> Iterator[Stop]:
+    """The first SIGINT or SIGTERM asks the run to finish what is in hand; a second one ends it."""
+    from rar_cli.batch import Stop
+
+    stop = Stop()
+
+    def ask(number: int, _: object) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def names_of(text: str | None, option: str) -> tuple[Degradation, ...]:
+    """ "rain,haze" -> degradations; an unknown name's error lists the valid ones."""
+    from rar_cli.types import Degradation
+
+    found = [name.strip() for name in (text or "").split(",") if name.strip()]
+    unknown = [name for name in found if name not in set(Degradation)]
+    if unknown:
+        raise UsageError(f"{option} {', '.join(unknown)}: unknown; choose from {', '.join(Degradation)}")
+    if text is not None and not found:
+        raise UsageError(f"{option}: names no degradation; choose from {', '.join(Degradation)}")
+    return tuple(Degradation(name) for name in found)

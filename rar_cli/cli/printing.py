@@ -1,0 +1,111 @@
+"""What commands print: results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rar_cli.download import Holding
+    from rar_cli.train.sizes import Sizes
+    from rar_cli.weights import Weights
+
+
+def console_for(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=110)
+
+
+def warn(text: str) -> None:
+    typer.echo(f"rar: {text}", err=True)
+
+
+def print_job(name: str, output: str, as_json: bool) -> None:
+    from rar_cli.log import to_json
+
+    typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
+
+
+def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
+    from rar_cli.progress import Progress
+
+    return Progress(total, as_json, quiet, log_progress, to_stderr)
+
+
+def print_summary(summary: Any, console: Console) -> None:
+    from rar_cli.report import summary_line, table
+
+    table(summary.records, console)
+    counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
+    console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
+
+
+def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
+    from rar_cli.encoding import write_bytes
+    from rar_cli.log import to_json
+    from rar_cli.report import bench_digest, bench_table
+
+    if out is not None:
+        write_bytes((to_json(result) + "\n").encode(), out)
+    if not quiet:
+        bench_table(result, console_for())
+    for summary in result["suites"]:
+        for gap in summary["gaps"]:
+            typer.echo(f"rar: {summary['suite']}: {gap}", err=True)
+    typer.echo(to_json(bench_digest(result)))
+
+
+def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    from rar_cli.log import to_json
+    from rar_cli.report import printable
+
+    if record["error"] is not None:
+        typer.echo(f"rar: {printable(record['error'])}", err=True)
+    if as_json:
+        typer.echo(to_json(record))
+    elif record["error"] is None and not quiet:
+        name = printable(record["input"])
+        typer.echo(f"{name}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
+        if "explanation" in record:
+            typer.echo(f"  {record['explanation']}")
+
+
+def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
+    from rar_cli.log import to_json
+    from rar_cli.report import holdings_table
+
+    rows = [
+        {
+            "name": h.entry.name, "here": None if h.folder is None else str(h.folder), "megabytes": h.entry.megabytes,
+            "licence": h.entry.licence, "origin": h.entry.origin, "about": h.entry.about,
+        }
+        for h in holdings
+    ]  # fmt: skip
+    if as_json:
+        for row in rows:
+            typer.echo(to_json(row))
+    else:
+        holdings_table(rows, console_for())
+
+
+def print_weights(weights: Weights, as_json: bool) -> None:
+    from rar_cli.log import to_json
+
+    about = {"name": weights.name, "folder": str(weights.folder), "sha256": weights.sha256}
+    typer.echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
+
+
+def print_sizes(name: str, found: Sizes) -> None:
+    from rar_cli.report import sizes_table
+
+    rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
+    sizes_table(rows, console_for())
+    typer.echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
+    typer.echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")

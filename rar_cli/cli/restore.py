@@ -1,0 +1,126 @@
+"""`rar restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli.guard import guarded, names_of, signals
+from rar_cli.cli.options import (
+    FILES,
+    RUN,
+    DeviceOption,
+    DtypeOption,
+    ExcludeOption,
+    Inputs,
+    JsonOption,
+    QuietOption,
+    RecursiveOption,
+    TileOption,
+    WeightsOption,
+)
+from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+
+WATCH_S = 1.0
+"""Seconds between two looks at a watched folder."""
+
+
+def restore_command(
+    inputs: Inputs,
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A folder, or a file or - for one picture.")],
+    max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=0, max=64)] = 4,
+    accept: Annotated[
+        float | None,
+        typer.Option(help="Score from which a picture is good enough; default: as fitted.", min=0, max=100),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Remove just these, comma-separated.", metavar="NAMES")
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="Leave these alone.", metavar="NAMES")] = None,
+    steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
+    weights: WeightsOption = "rar-s",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    tile: TileOption = 768,
+    batch_size: Annotated[
+        int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
+    ] = 16,
+    recursive: RecursiveOption = False,
+    exclude: ExcludeOption = None,
+    format: Annotated[
+        str, typer.Option(help="same, png, jpg, webp or tiff.", rich_help_panel=FILES, metavar="FORMAT")
+    ] = "same",
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            help="Of JPEG, WebP and AVIF; default: 95, finer where the input was.",
+            rich_help_panel=FILES, min=1, max=100,
+        ),
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option(help="Added to the name, before its ending.", rich_help_panel=FILES, metavar="S")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Redo what is done.", rich_help_panel=FILES)
+    ] = False,
+    shard: Annotated[
+        str, typer.Option(help="Do part I of N, for job arrays.", rich_help_panel=FILES, metavar="I/N")
+    ] = "1/1",
+    log: Annotated[
+        Path | None, typer.Option(help="Round log; default OUTPUT/rounds.jsonl.", rich_help_panel=FILES)
+    ] = None,
+    save_rounds: Annotated[
+        bool, typer.Option("--save-rounds", help="Write every round's picture too.", rich_help_panel=FILES)
+    ] = False,
+    no_provenance: Annotated[
+        bool, typer.Option("--no-provenance", help="Do not name rar in the output.", rich_help_panel=FILES)
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one page to look at everything.", metavar="FILE.html")
+    ] = None,
+    log_progress: Annotated[
+        bool, typer.Option("--log-progress", help="A plain progress line every minute on stderr.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on waiting for new files, model loaded, until interrupted.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
+    """Restore photographs: assess, restore, assess again, until good enough."""
+    with guarded():
+        from rar_cli.plan import Naming, Selection, Shard, plan
+
+        chosen, kept = names_of(only, "--only"), names_of(keep, "--keep")
+        part = Shard.parse(shard)
+        naming = Naming(format, suffix)
+        selection = Selection(recursive, tuple(exclude or ()), part)
+        jobs = [] if watch else plan(inputs, output, naming, selection)
+        if dry_run:
+            for job in jobs:
+                print_job(job.name, job.output, as_json)
+            return
+        from rar_cli.session import Request, restore_jobs
+        from rar_cli.watch import Watch
+
+        request = Request(
+            weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, max_rounds=max_rounds,
+            accept=accept, only=chosen, keep=kept, quality=quality, provenance=not no_provenance,
+            save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log, report=report, shard=part,
+        )  # fmt: skip
+        console = console_for(stderr=output == "-" or as_json)
+        with signals() as stop:
+            watcher = Watch(lambda: plan(inputs, output, naming, selection), WATCH_S, warn) if watch else None
+            reporter = reporter_for(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
+            summary = restore_jobs(jobs, output, request, stop, reporter, watcher)
+        if not quiet and not as_json:
+            print_summary(summary, console)
+        if summary.interrupted is not None:
+            raise typer.Exit(128 + summary.interrupted)
+        if summary.failed:
+            if quiet:
+                typer.echo(f"rar: {summary.failed} of {len(jobs)} pictures failed", err=True)
+            raise typer.Exit(1)

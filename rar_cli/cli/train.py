@@ -1,0 +1,52 @@
+"""`rar train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli.guard import guarded
+from rar_cli.cli.options import QuietOption
+from rar_cli.cli.printing import print_sizes
+from rar_cli.errors import UsageError
+
+
+def train_command(
+    data: Annotated[list[Path] | None, typer.Option(help="Folder of clean photographs; may repeat.")] = None,
+    config: Annotated[
+        str, typer.Option(help="rar-s, rar-l, or a training config of your own (TOML).", metavar="NAME|FILE")
+    ] = "rar-s",
+    out: Annotated[Path, typer.Option(help="Where checkpoint, ledger and weights go.")] = Path("training"),
+    valid: Annotated[list[Path] | None, typer.Option(help="Folder of photographs to validate on; may repeat.")] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Begin from these weights.", metavar="NAME|PATH")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    hours: Annotated[
+        float | None, typer.Option(help="Stop after H hours, at a checkpoint.", metavar="H", min=0)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what CONFIG needs: parameters, memory, FLOPs, GPU. Trains nothing.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train or fine-tune on your own photographs, resumable at any step."""
+    with guarded():
+        from rar_cli.train.config import load_config, shipped_config
+        from rar_cli.train.run import TrainRequest
+        from rar_cli.train.run import train as run_training
+        from rar_cli.weights import find
+
+        settings = load_config(shipped_config(config))
+        if dry_run:
+            from rar_cli.train.sizes import sizes
+
+            print_sizes(settings.name, sizes(settings))
+            return
+        if not data:
+            raise UsageError("--data: give at least one folder of clean photographs")
+        begin = find(warm_start).folder if warm_start else None
+        request = TrainRequest(data, out, tuple(valid or ()), begin, resume, hours)
+        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        typer.echo(run_training(settings, request, say))

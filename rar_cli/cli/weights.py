@@ -1,0 +1,46 @@
+"""`rar download-weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rar_cli.cli.guard import guarded
+from rar_cli.cli.options import JsonOption, QuietOption
+from rar_cli.cli.printing import print_holdings, print_weights
+
+
+def download_command(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="A name from --list, rar-l for its parts, or owner/name of the hub.")
+    ] = "rar-s",
+    listing: Annotated[bool, typer.Option("--list", help="What there is, what is here, sizes, licences.")] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Put NAME below this folder instead of the cache.", metavar="DIR")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="A mirror: an https URL or a folder.", metavar="URL|DIR")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check what is here against its sums; fetch nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fetch weights, checked and resumable, or say what is here."""
+    with guarded():
+        from rar_cli.download import download, inventory, verify_here
+        from rar_cli.progress import transfer
+
+        if listing:
+            print_holdings(inventory(to), as_json)
+            return
+        if verify:
+            found = verify_here(name, to)
+        else:
+            with transfer(quiet or as_json) as told:
+                found = download(name, source, to, told)
+        for weights in found:
+            print_weights(weights, as_json)
