@@ -231,6 +231,7 @@ def _fetch(remote: Remote, path: Path, told: Told | None) -> None:
             _stream(remote, part, path.name, told)
             break
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == 416:  # more than there is: the part is of another file
                 part.unlink(missing_ok=True)
             elif error.code not in {408, 429, 500, 502, 503, 504} or attempt == TRIES - 1:
@@ -288,7 +289,10 @@ def _read(url: str) -> bytes:
             data: bytes = answer.read()
             return data
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        reason = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            reason = f"HTTP {error.code}"
         raise WeightsError(f"{url}: cannot be read ({reason}); check --from and the network") from error
 
 
