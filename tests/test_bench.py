@@ -3,11 +3,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.bench.judging import average_precision, judge_assessor
-from rar_cli.bench.metrics import CAP_DB, luma, measure, psnr_db, psnr_y_db, ssim, ssim_y
+from rar_cli.bench.metrics import CAP_DB, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
 from rar_cli.bench.run import bench
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
@@ -15,6 +16,7 @@ from rar_cli.cli import app
 from rar_cli.engine import Engine
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.weights import find
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -237,3 +239,73 @@ def test_bench_that_cannot_run_says_why_with_code_2(weights_dir, args, message):
     result = run(*args, "--weights", weights_dir)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+SAMPLE_PAIRS = sorted((ROOT / "samples" / "degraded").glob("*.png"))
+
+
+@pytest.mark.parametrize("path", SAMPLE_PAIRS, ids=lambda p: p.stem)
+def test_metrics_agree_with_opencv_and_torchmetrics_on_stored_pairs(path):
+    import cv2
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    degraded, clean = (cv2.imread(str(p))[..., ::-1] for p in (path, ROOT / "samples" / "clean" / path.name))
+    image, reference = ((x / 255).astype(np.float32) for x in (degraded, clean))
+    found = measure(image, reference, metrics_here())
+    assert found["psnr_db"] == pytest.approx(cv2.PSNR(degraded.copy(), clean.copy()), abs=1e-4)
+    x, y = (torch.from_numpy(a.copy()).permute(2, 0, 1)[None].double() for a in (image, reference))
+    theirs = float(structural_similarity_index_measure(x, y, data_range=1.0, kernel_size=11, sigma=1.5))
+    assert found["ssim"] == pytest.approx(theirs, abs=0.01)  # they count mirrored borders too
+    assert 0 < found["ms_ssim"] < 1
+    assert 0 <= found["piqe"] <= 100
+
+
+def test_every_metric_names_its_unit_direction_and_package(photo):
+    image = (photo / 255).astype(np.float32)
+    metrics = metrics_here()
+    assert {"psnr_db", "psnr_y_db", "ssim", "ssim_y", "ms_ssim", "piqe"} <= set(metrics)
+    assert {m.better for m in metrics.values()} == {"higher", "lower"}
+    assert [n for n, m in metrics.items() if not m.needs_reference] == ["piqe"]
+    same = measure(image, image, metrics)
+    assert same["psnr_db"] == CAP_DB
+    assert same["ssim"] == pytest.approx(1.0)
+    assert measure(image, image, {"ms_ssim": metrics["ms_ssim"]})["ms_ssim"] in (None, pytest.approx(1.0))
+
+
+def test_metrics_that_need_weights_are_left_out_without_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert not {"lpips", "dists"} & set(metrics_here())
+
+
+def test_sixteen_bit_pairs_are_measured_at_their_own_depth(tmp_path):
+    import cv2
+
+    rng = np.random.default_rng(0)
+    reference = rng.integers(0, 65536, (24, 32, 3), dtype=np.uint16)
+    degraded = reference ^ np.uint16(3)  # less than one step of 8 bits
+    for name, pixels in (("degraded", degraded), ("reference", reference)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "deep.png"), pixels)
+    (suite,) = paired(tmp_path / "degraded", tmp_path / "reference", None)
+    pair = next(suite.pairs())
+    mse = np.mean(((degraded.astype(np.float64) - reference) / 65535) ** 2)
+    assert 80 < psnr_db(pair.degraded, pair.reference) < CAP_DB
+    assert psnr_db(pair.degraded, pair.reference) == pytest.approx(-10 * np.log10(mse), abs=0.05)
+
+
+def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
+    command_line = ["bench", str(pairs), "--weights", str(weights_dir), "--plots", str(tmp_path / "plots"), "--quiet"]
+    result = CliRunner().invoke(app, command_line)
+    assert result.exit_code == 0, result.output
+    names = sorted(p.name for p in (tmp_path / "plots").iterdir())
+    assert names == sorted(f"{n}.{k}" for n in ("bars", "rounds", "time") for k in ("png", "svg"))
+    with Image.open(tmp_path / "plots" / "rounds.png") as drawn:
+        assert drawn.width > 500
+    assert b"quality against time" in (tmp_path / "plots" / "time.svg").read_bytes()
+
+
+def test_plots_without_matplotlib_say_what_to_install(pairs, weights_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["bench", str(pairs), "--plots", str(tmp_path / "plots")])
+    assert result.exit_code == 2
+    assert "install rar-cli[bench]" in result.stderr

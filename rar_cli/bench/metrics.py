@@ -1,13 +1,17 @@
-"""Metrics against a reference, as restoration papers compute them, from scikit-image.
+"""Metrics as restoration papers compute them, each from a well-kept package, with unit and direction.
 
-All take images (h, w, 3) float in [0, 1]; higher is better. PSNR is capped at 100 dB, the value
-of identical pictures, so that a mean stays finite.
+All take images (h, w, 3) float in [0, 1]. Those that need the extra rar-cli[bench], or weights that
+are not here, are left out rather than fetched.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,25 @@ from skimage.metrics import mean_squared_error, structural_similarity
 Image = NDArray[np.float32]
 
 CAP_DB = 100.0
+"""PSNR of identical pictures, so that a mean stays finite."""
+
+MS_SSIM_PX = 176
+"""Smallest side that five scales of an 11-pixel window fit into."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """compute: (image, reference) -> value; a metric without need of a reference gets it all the same."""
+
+    compute: Callable[[Image, Image], float | None]
+    unit: str
+    better: str
+    package: str
+    needs_reference: bool = True
+
+    def about(self) -> dict[str, Any]:
+        """What the JSON document says of it."""
+        return {"unit": self.unit, "better": self.better, "package": self.package, "reference": self.needs_reference}
 
 
 def psnr_db(image: Image, reference: Image) -> float:
@@ -40,18 +63,65 @@ def ssim_y(image: Image, reference: Image) -> float:
     return _ssim(luma(image), luma(reference), channel_axis=None)
 
 
-METRICS: dict[str, Callable[[Image, Image], float]] = {
-    "psnr_db": psnr_db,
-    "psnr_y_db": psnr_y_db,
-    "ssim": ssim,
-    "ssim_y": ssim_y,
+def ms_ssim(image: Image, reference: Image) -> float | None:
+    """Multi-scale SSIM (Wang et al. 2003) of R, G and B; None for pictures too small for five scales."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as compute
+
+    if min(image.shape[:2]) < MS_SSIM_PX:
+        return None
+    return float(compute(_tensor(image), _tensor(reference), data_range=1.0))
+
+
+def lpips(image: Image, reference: Image) -> float:
+    """LPIPS (Zhang et al., CVPR 2018) with AlexNet."""
+    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as compute
+
+    return float(compute(_tensor(image), _tensor(reference), net_type="alex", normalize=True))
+
+
+def dists(image: Image, reference: Image) -> float:
+    """DISTS (Ding et al., TPAMI 2020)."""
+    from torchmetrics.functional.image import deep_image_structure_and_texture_similarity as compute
+
+    return float(compute(_tensor(image), _tensor(reference)))
+
+
+def piqe(image: Image, reference: Image) -> float | None:
+    """PIQE (Venkatanath et al., NCC 2015), of the image alone; None where it finds nothing to judge."""
+    from pypiqe import piqe as compute
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        value = float(compute(np.rint(image * 255.0).astype(np.uint8))[0])
+    return value if np.isfinite(value) else None
+
+
+METRICS: dict[str, Metric] = {
+    "psnr_db": Metric(psnr_db, "dB", "higher", "scikit-image"),
+    "psnr_y_db": Metric(psnr_y_db, "dB", "higher", "scikit-image"),
+    "ssim": Metric(ssim, "1", "higher", "scikit-image"),
+    "ssim_y": Metric(ssim_y, "1", "higher", "scikit-image"),
 }
 
 
-def measure(image: Image, reference: Image) -> dict[str, float]:
+def metrics_here() -> dict[str, Metric]:
+    """The metrics that this installation can compute."""
+    found = dict(METRICS)
+    if _has("torchmetrics"):
+        found["ms_ssim"] = Metric(ms_ssim, "1", "higher", "torchmetrics")
+        if _has("torchvision") and _has_checkpoint("alexnet-owt-*.pth"):
+            found["lpips"] = Metric(lpips, "1", "lower", "torchmetrics")
+        if _has("torchvision") and _has_checkpoint("vgg16-*.pth"):
+            found["dists"] = Metric(dists, "1", "lower", "torchmetrics")
+    if _has("pypiqe"):
+        found["piqe"] = Metric(piqe, "0 to 100", "lower", "pypiqe", needs_reference=False)
+    return found
+
+
+def measure(image: Image, reference: Image, metrics: Mapping[str, Metric] = METRICS) -> dict[str, float | None]:
     """Every metric of an image, clipped to [0, 1] first."""
     clipped = np.clip(image, 0.0, 1.0)
-    return {name: metric(clipped, reference) for name, metric in METRICS.items()}
+    return {name: metric.compute(clipped, reference) for name, metric in metrics.items()}
 
 
 def luma(image: Image) -> Image:
@@ -69,3 +139,19 @@ def _ssim(image: Image, reference: Image, channel_axis: int | None) -> float:
             gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         )  # fmt: skip
     return float(found)
+
+
+def _tensor(image: Image) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1).unsqueeze(0)
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _has_checkpoint(pattern: str) -> bool:
+    import torch
+
+    return any(Path(torch.hub.get_dir(), "checkpoints").glob(pattern))

@@ -19,7 +19,7 @@ import torch
 
 from rar_cli.bench.cost import cost
 from rar_cli.bench.judging import judge_assessor
-from rar_cli.bench.metrics import METRICS, measure
+from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
 from rar_cli.engine import Engine, Outcome, restore
@@ -45,6 +45,7 @@ class SuiteResult:
 
     name: str
     expected: int
+    metrics: Mapping[str, Metric]
     rows: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
@@ -55,12 +56,13 @@ class SuiteResult:
             "suite": self.name, "expected": self.expected, "done": len(self.rows), "gaps": self.gaps,
         }  # fmt: skip
         for stage in ("input", "round_1", "final"):
-            about[stage] = {m: _mean([r[stage][m] for r in self.rows]) if complete else None for m in METRICS}
+            about[stage] = {m: _mean([r[stage][m] for r in self.rows]) if complete else None for m in self.metrics}
         about["peers"] = {
-            peer: {m: _mean([r["peers"][peer][m] for r in self.rows]) if complete else None for m in METRICS}
+            peer: {m: _mean([r["peers"][peer][m] for r in self.rows]) if complete else None for m in self.metrics}
             for peer in (self.rows[0]["peers"] if self.rows else {})
         }
         gains = [r["final"]["psnr_db"] - r["input"]["psnr_db"] for r in self.rows]
+        about["psnr_db_by_round"] = _by_round(self.rows) if complete else None
         about["harmed_share"] = _mean([float(g < -HARM_DB) for g in gains]) if complete else None
         about["accepted_share"] = _mean([float(r["best_round"] == 0) for r in self.rows]) if complete else None
         about["mean_rounds"] = _mean([float(r["best_round"]) for r in self.rows]) if complete else None
@@ -78,10 +80,11 @@ def bench(
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
     policy = StopPolicy(**{**vars(engine.policy), "max_rounds": max_rounds})
+    metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
-        result = SuiteResult(suite.name, suite.expected)
-        for row in _rows(suite, engine, policy, peers, result.gaps, gallery):
+        result = SuiteResult(suite.name, suite.expected, metrics)
+        for row in _rows(suite, engine, policy, peers, result, gallery):
             result.rows.append(row)
         summaries.append(result.summary())
         rows += [{"suite": suite.name, **row} for row in result.rows]
@@ -95,6 +98,7 @@ def bench(
         "seed": seed,
         "max_rounds": max_rounds,
         "machine": _machine(engine),
+        "metrics": {name: metric.about() for name, metric in metrics.items()},
         "parameters": sum(p.numel() for p in engine.model.parameters()),
         "megapixels_per_second": statistics.median(paces) if paces else None,
         "cost": _cost(suites, engine) if complete else None,
@@ -110,7 +114,7 @@ def _rows(
     engine: Engine,
     policy: StopPolicy,
     peers: Mapping[str, Peer],
-    gaps: list[str],
+    result: SuiteResult,
     gallery: Gallery | None,
 ) -> Iterator[dict[str, Any]]:
     """One row per picture; faults become gaps."""
@@ -118,25 +122,27 @@ def _rows(
     while True:
         try:
             pair = next(pairs)
-            row, outcome = _row(pair, engine, policy, peers)
+            row, outcome = _row(pair, engine, policy, peers, result.metrics)
             if gallery is not None:
                 _show(gallery, suite.name, pair, row, outcome)
             yield row
         except StopIteration:
             return
         except (RarError, RuntimeError, ValueError) as error:
-            gaps.append(" ".join(str(error).split())[:300])
+            result.gaps.append(" ".join(str(error).split())[:300])
             if not isinstance(error, RarError):
                 return
 
 
-def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer]) -> tuple[dict[str, Any], Outcome]:
+def _row(
+    pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer], metrics: Mapping[str, Metric]
+) -> tuple[dict[str, Any], Outcome]:
     if pair.degraded.shape != pair.reference.shape:
         raise RarError(f"{pair.name}: {pair.degraded.shape[:2]} does not match its reference")
     image = torch.from_numpy(np.ascontiguousarray(pair.degraded)).permute(2, 0, 1).unsqueeze(0)
     (outcome,) = restore(engine, image, policy, keep_rounds=True)
-    degraded = measure(pair.degraded, pair.reference)
-    per_round = [degraded, *(measure(_array(x), pair.reference) for x in outcome.images)]
+    degraded = measure(pair.degraded, pair.reference, metrics)
+    per_round = [degraded, *(measure(_array(x), pair.reference, metrics) for x in outcome.images)]
     row = {
         "picture": pair.name,
         "input": degraded,
@@ -150,7 +156,7 @@ def _row(pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Pee
         "truth": pair.truth,
         "found": [float(s) for s in outcome.restoration.trace[0].severities.values()],
         "peers": {
-            name: measure(np.asarray(peer(np.clip(pair.degraded, 0, 1)), np.float32), pair.reference)
+            name: measure(np.asarray(peer(np.clip(pair.degraded, 0, 1)), np.float32), pair.reference, metrics)
             for name, peer in peers.items()
         },
     }
@@ -195,7 +201,14 @@ def _pace(suite: Suite, engine: Engine, policy: StopPolicy) -> list[float]:
     return paces
 
 
-def _final(outcome: Outcome, per_round: Sequence[dict[str, float]]) -> dict[str, float]:
+def _by_round(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Mean PSNR of what would be kept after 0, 1, 2, ... rounds; pictures that have left the loop stay."""
+    most = max(len(row["rounds"]) for row in rows) if rows else 0
+    kept = [[row["rounds"][min(k, row["best_round"])]["psnr_db"] for row in rows] for k in range(most)]
+    return [statistics.fmean(values) for values in kept]
+
+
+def _final(outcome: Outcome, per_round: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
     return per_round[outcome.restoration.best_round]
 
 
@@ -203,8 +216,10 @@ def _array(image: torch.Tensor) -> Any:
     return image[0].permute(1, 2, 0).numpy()
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None, a gap, where any value is missing."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
 def _machine(engine: Engine) -> dict[str, Any]:

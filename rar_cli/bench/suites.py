@@ -11,7 +11,7 @@ import numpy as np
 
 from rar_cli.degradations import Image
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.images import FORMATS, as_8_bit, read_picture
+from rar_cli.images import FORMATS, read_picture
 from rar_cli.recipes import STACKED, Recipe, quantise, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
@@ -125,7 +125,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _load(path: Path) -> Image:
     try:
-        picture = as_8_bit(read_picture(path.read_bytes(), str(path)))
+        pixels = read_picture(path.read_bytes(), str(path)).pixels
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    return (picture.pixels.astype(np.float32) / np.float32(255.0)).astype(np.float32)
+    return (pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)).astype(np.float32)

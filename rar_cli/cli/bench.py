@@ -28,6 +28,9 @@ def bench_command(
     report: Annotated[
         Path | None, typer.Option(help="Write one page to look at every picture.", metavar="FILE.html")
     ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Draw rounds, time and bars as PNG and SVG.", metavar="DIR")
+    ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
     peer: Annotated[
         list[str] | None,
@@ -44,13 +47,18 @@ def bench_command(
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
+        from rar_cli.bench.plots import plot, require
         from rar_cli.session import BenchRequest, Request, run_bench
 
+        if plots is not None:
+            require()
         request = BenchRequest(
             suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
         )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile)
         result = run_bench(request, model)
+        if plots is not None:
+            plot(result, plots)
         print_bench(result, out, quiet)
         if not result["complete"]:
             raise typer.Exit(1)
