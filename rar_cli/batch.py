@@ -99,6 +99,7 @@ class Run:
 
     done: output -> record of earlier runs. observe: gets one record per picture, in order, on the
     writer's thread. gallery: collects what the report shows. on_pass: told of each round as it is judged.
+    after_group: called when a group of pictures has been restored.
     """
 
     engine: Engine
@@ -110,6 +111,13 @@ class Run:
     stop: Stop
     gallery: Gallery | None = None
     on_pass: Callable[[Pass], None] | None = None
+    after_group: Callable[[], None] | None = None
+
+    def records_of(self, jobs: Sequence[Job]) -> list[Record]:
+        """Do a part of a plan whose records somebody else logs."""
+        found: list[Record] = []
+        replace(self, log=None, observe=found.append).do(jobs)
+        return found
 
     def do(self, jobs: Sequence[Job]) -> Summary:
         """Read ahead, restore, write and log; returns once everything in hand is finished."""
@@ -118,12 +126,9 @@ class Run:
         started = time.perf_counter()
 
         def finish(record: Record) -> None:
-            if self.log is not None and record["status"] != "skipped":
-                self.log.write(record)
             if self.gallery is not None and record["status"] in {"failed", "skipped"}:
                 self.gallery.add_other(record)
-            summary.count(record)
-            self.observe(record)
+            take(record, summary, self.log, self.observe)
 
         def is_done(job: Job, data: bytes) -> bool:
             return _is_done(job, data, fingerprint, self.done)
@@ -136,6 +141,8 @@ class Run:
                 if self.stop.signal is not None:
                     break
                 group.clear()  # large pictures are not held while the next ones are read
+                if self.after_group is not None:
+                    self.after_group()
         summary.seconds = time.perf_counter() - started
         summary.interrupted = self.stop.signal
         return summary
@@ -229,6 +236,14 @@ class Run:
             return len(data), warnings
 
         return write
+
+
+def take(record: Record, summary: Summary, log: RoundLog | None, observe: Observer) -> None:
+    """A picture is finished: log it, count it, show it."""
+    if log is not None and record["status"] != "skipped":
+        log.write(record)
+    summary.count(record)
+    observe(record)
 
 
 def done_before(logs: Sequence[Path]) -> dict[str, Record]:

@@ -36,6 +36,28 @@ STACKED: tuple[tuple[Degradation, ...], ...] = (
 )
 """The stacks that validation and benchmarks use, each in the order of the world."""
 
+NATURAL: tuple[tuple[Degradation, ...], ...] = (
+    *STACKED,
+    (Degradation.LOW_LIGHT, Degradation.RAIN),
+    (Degradation.LOW_LIGHT, Degradation.SNOW),
+    (Degradation.LOW_LIGHT, Degradation.MOTION_BLUR),
+    (Degradation.MOTION_BLUR, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.JPEG),
+    (Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_RESOLUTION, Degradation.JPEG),
+    (Degradation.HAZE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.SNOW),
+    (Degradation.LOW_LIGHT, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.MOTION_BLUR, Degradation.NOISE),
+    (Degradation.LOW_RESOLUTION, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.HAZE, Degradation.RAIN, Degradation.JPEG),
+)
+"""Stacks that cameras and weather make often; drawn at random, each would be one in hundreds."""
+
+NATURAL_ODDS = 0.5
+"""Share of the random recipes of two or three degradations that is one of `NATURAL`."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -80,12 +102,15 @@ def stack(degradations: Collection[Degradation], severity: float, rng: Generator
 def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0.30, 0.15, 0.05)) -> Recipe:
     """A recipe of random depth (odds for 0, 1, 2, ... degradations), order and severities.
 
-    Within a stage the order is random; one recipe in ten swaps two neighbours across stages,
-    as re-sharing and scanning do. Severities are spread evenly over [0.1, 1] and the deeper
-    the stack the milder its parts.
+    Half of the stacks are those of `NATURAL`. Within a stage the order is random; one recipe in ten
+    swaps two neighbours across stages, as re-sharing and scanning do. Severities are spread evenly
+    over [0.1, 1] and the deeper the stack the milder its parts.
     """
     depth = int(rng.choice(len(depth_odds), p=depth_odds))
     chosen = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), depth, replace=False)}
+    natural = [names for names in NATURAL if len(names) == depth]
+    if natural and rng.random() < NATURAL_ODDS:
+        chosen = set(natural[int(rng.integers(len(natural)))])
     if {Degradation.BLUR, Degradation.MOTION_BLUR} <= chosen and rng.random() < 0.7:
         chosen.discard(Degradation.BLUR)
     order = [d for stage in STAGES for d in rng.permutation(list(stage)) if d in chosen]

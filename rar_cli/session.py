@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,13 +26,17 @@ from rar_cli.model import Rar
 from rar_cli.places import explain, places
 from rar_cli.plan import Job, Shard
 from rar_cli.report import describe
+from rar_cli.tracing import profiled
 from rar_cli.types import DEGRADATIONS, Degradation, Round, StopPolicy, Verdict
 from rar_cli.verdict import judge
 from rar_cli.watch import Watch
 from rar_cli.weights import Weights, cached, find, is_hub_id, shipped
+from rar_cli.workers import over_devices, over_ray
 
 if TYPE_CHECKING:
     from rar_cli.bench.suites import Suite
+
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class Request:
     log: Path | None = None
     report: Path | None = None
     shard: Shard = Shard()
+    engine: str = "local"
+    workers: int | None = None
+    profile: Path | None = None
 
     def policy(self, fitted: StopPolicy) -> StopPolicy:
         """The policy fitted with the weights, with what the user asked for."""
@@ -90,15 +98,19 @@ def restore_jobs(
     watch: Watch | None = None,
 ) -> Summary:
     """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
-    mask = mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
+    mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
     folder = None if output == "-" or any(job.target == Path(output) for job in jobs) else Path(output)
-    weights = _weights(request.weights)
+    _weights(request.weights)
     stack = ExitStack()
     if folder is not None:
         _lock(folder, request.shard, stack)
+    devices = request.device.split(",")
+    if request.engine not in ENGINES:
+        raise UsageError(f"--engine {request.engine}: use {', '.join(ENGINES)}")
+    spread = len(devices) > 1 or request.engine == "ray"
+    if spread and (folder is None or watch is not None or request.report or request.profile):
+        raise UsageError("several workers: need a folder as OUTPUT, and go without --watch, --report and --profile")
     with stack:
-        engine = _engine(request, weights)
-        options = _options(request, engine, mask)
         records, done = None, {}
         path = request.log or (None if folder is None else folder / _log_name(request.shard))
         if path is not None:
@@ -106,17 +118,69 @@ def restore_jobs(
             done = {} if request.overwrite else batch.done_before(earlier)
             records = stack.enter_context(log.RoundLog(path))
         stack.enter_context(reporter)
-        gallery = Gallery(f"restored into {output}") if request.report is not None else None
-        alone = len(jobs) == 1 and watch is None
-        on_pass = (lambda step: reporter.show_round(step.rounds[0])) if alone else None
-        run = Run(engine, weights, options, records, done, reporter, stop, gallery, on_pass)
-        summary = run.do(jobs)
-        while watch is not None and stop.signal is None:
-            summary.add(run.do(watch(lambda: stop.signal is not None)))
-        if gallery is not None and request.report is not None:
-            gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
+        if spread:
+            summary = _spread(jobs, request, devices, done, records, reporter, stop)
+        else:
+            summary = _alone(jobs, output, request, done, records, reporter, stop, watch)
+    if spread and folder is not None and request.shard.count == 1:
+        _sweep(folder)
     summary.records = reporter.records
     return summary
+
+
+def _alone(
+    jobs: Sequence[Job],
+    output: str,
+    request: Request,
+    done: dict[str, log.Record],
+    records: log.RoundLog | None,
+    reporter: Reporter,
+    stop: Stop,
+    watch: Watch | None,
+) -> Summary:
+    """One worker, in this thread."""
+    gallery = Gallery(f"restored into {output}") if request.report is not None else None
+    run = replace(make_run(request, done, reporter, stop), log=records, gallery=gallery)
+    if len(jobs) == 1 and watch is None:
+        run.on_pass = lambda step: reporter.show_round(step.rounds[0])
+    with profiled(request.profile) as run.after_group:
+        summary = run.do(jobs)
+    while watch is not None and stop.signal is None:
+        summary.add(run.do(watch(lambda: stop.signal is not None)))
+    if gallery is not None and request.report is not None:
+        gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
+    return summary
+
+
+def _spread(
+    jobs: Sequence[Job],
+    request: Request,
+    devices: Sequence[str],
+    done: dict[str, log.Record],
+    records: log.RoundLog | None,
+    reporter: Reporter,
+    stop: Stop,
+) -> Summary:
+    """Several workers; their records come back in order and are logged here."""
+    summary, started = Summary(), time.perf_counter()
+    if request.engine == "ray":
+        found = over_ray(jobs, partial(make_run, request), done, request.workers, stop)
+    else:
+        makers = [partial(make_run, replace(request, device=device)) for device in devices]
+        found = over_devices(jobs, makers, done, stop)
+    for record in found:
+        batch.take(record, summary, records, reporter)
+    summary.seconds = time.perf_counter() - started
+    summary.interrupted = stop.signal
+    return summary
+
+
+def make_run(request: Request, done: dict[str, log.Record], observe: batch.Observer, stop: Stop) -> Run:
+    """Load the model and make ready; once per worker."""
+    weights = _weights(request.weights)
+    engine = _engine(request, weights)
+    options = _options(request, engine, mask_of(request.only, request.keep))
+    return Run(engine, weights, options, None, done, observe, stop)
 
 
 def _options(request: Request, engine: Engine, mask: torch.Tensor | None) -> Options:
@@ -275,5 +339,10 @@ def _lock(folder: Path, shard: Shard, stack: ExitStack) -> None:
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another OUTPUT") from error
     if shard.count == 1:
-        for leftover in folder.rglob(".rar-*.part"):  # of a killed run
-            leftover.unlink(missing_ok=True)
+        _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove half-written files of killed runs and workers."""
+    for leftover in folder.rglob(".rar-*.part"):
+        leftover.unlink(missing_ok=True)

@@ -20,7 +20,13 @@ WeightsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.", rich_help_panel=RUN, metavar="DEVICE")
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:0, mps; several, comma-separated, share the work.",
+        rich_help_panel=RUN,
+        metavar="DEVICE",
+    ),
 ]
 DtypeOption = Annotated[
     str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.", rich_help_panel=RUN, metavar="TYPE")

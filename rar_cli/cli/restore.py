@@ -47,6 +47,15 @@ def restore_command(
     batch_size: Annotated[
         int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
     ] = 16,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: workers of a Ray cluster.", rich_help_panel=RUN, metavar="ENGINE")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Of --engine ray; default: one per GPU or two cores.", rich_help_panel=RUN, min=1)
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write a trace of where time goes.", rich_help_panel=RUN, metavar="FILE")
+    ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,
     format: Annotated[
@@ -110,6 +119,7 @@ def restore_command(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, max_rounds=max_rounds,
             accept=accept, only=chosen, keep=kept, quality=quality, provenance=not no_provenance,
             save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log, report=report, shard=part,
+            engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
         console = console_for(stderr=output == "-" or as_json)
         with signals() as stop:

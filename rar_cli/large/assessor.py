@@ -8,6 +8,7 @@ hidden states (the Q-Former of arXiv 2603.26385). The core learns through LoRA.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,13 @@ class LanguageAssessor(nn.Module):
             import peft
         except ImportError as error:
             raise hint("peft", error) from error
-        targets = list(self.params.lora_targets)
         rank = self.params.lora_rank
-        self.core = peft.get_peft_model(
-            self.core, peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, lora_dropout=0.0)
+        config = peft.LoraConfig(
+            r=rank, lora_alpha=rank, target_modules=list(self.params.lora_targets), lora_dropout=0.0
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+            self.core = peft.get_peft_model(self.core, config)
 
     def checkpoint_gradients(self) -> None:
         """Trade compute for memory in training."""

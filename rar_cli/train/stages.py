@@ -71,7 +71,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
     restoration = restoration_loss(_distance(model, velocity_to_target(v, z_t, batch.t), z_1))
-    total = restoration + 0.4 * severity + 0.1 * score + 0.05 * rank
+    total = restoration + severity + 0.1 * score + 0.05 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
 
 
