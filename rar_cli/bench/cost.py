@@ -29,7 +29,7 @@ ROUNDS = 3
 def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
     """Medians after a warm-up for one picture, image (1, 3, h, w) in [0, 1]; seconds and FLOPs."""
     with torch.inference_mode():
-        stages = _stages(engine, image)
+        stages = stage_seconds(engine, image)
         loops = {name: _median(partial(loop, engine, image)) for name, loop in LOOPS.items()}
     pixels = image.shape[-1] * image.shape[-2]
     per_round = {name: seconds / ROUNDS for name, seconds in loops.items()}
@@ -52,7 +52,7 @@ def peak_mib(device: torch.device) -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _stages(engine: Engine, image: Tensor) -> dict[str, float]:
+def stage_seconds(engine: Engine, image: Tensor) -> dict[str, float]:
     size = (image.shape[-2], image.shape[-1])
     pixels = full_range(image.clone(), torch.uint8)
     picture = image_to_picture(pixels, Picture(pixels[0].permute(1, 2, 0).numpy(), "PNG"))
