@@ -63,8 +63,10 @@ def stages(engine: Engine) -> None:
         with torch.inference_mode():
             found = stage_seconds(engine, image)
         total = sum(found.values())
-        say("stages", size=name, threads=torch.get_num_threads(), dtype=str(engine.dtype), pixels=size[0] * size[1],
-            seconds={k: round(v, 4) for k, v in found.items()}, share={k: round(v / total, 3) for k, v in found.items()})  # fmt: skip
+        seconds = {stage: round(value, 4) for stage, value in found.items()}
+        share = {stage: round(value / total, 3) for stage, value in found.items()}
+        about = {"threads": torch.get_num_threads(), "dtype": str(engine.dtype), "pixels": size[0] * size[1]}
+        say("stages", size=name, **about, seconds=seconds, share=share)
 
 
 def utilisation(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from rar_cli.encoding import encode_picture, write_bytes
 from rar_cli.engine import LARGE_PX, Engine, Outcome, restore, unit_range
 from rar_cli.figures import rounds_strip
 from rar_cli.gallery import Gallery
-from rar_cli.images import Picture, as_8_bit, image_to_picture, picture_to_image, sha256
+from rar_cli.images import Picture, as_8_bit, image_to_picture, picture_to_image
 from rar_cli.log import Record, RoundLog, read_log
 from rar_cli.loop import Pass
 from rar_cli.plan import Job
@@ -130,8 +130,8 @@ class Run:
                 self.gallery.add_other(record)
             take(record, summary, self.log, self.observe)
 
-        def is_done(job: Job, data: bytes) -> bool:
-            return _is_done(job, data, fingerprint, self.done)
+        def is_done(job: Job, digest: str) -> bool:
+            return _is_done(job, digest, fingerprint, self.done)
 
         groups = read_groups(jobs, self.options.batch_size, is_done)
         with Ahead(groups) as reader, Writer(finish) as writer:
@@ -199,7 +199,7 @@ class Run:
         images = [picture_to_image(item.whole()) for item in items]
         for item in items:
             if item.picture is not None and item.picture.size[0] * item.picture.size[1] > LARGE_PX:
-                item.give_up_pixels()
+                item.give_up()
         batch = _one_batch(images)
         return batch.pin_memory() if self.engine.device.type == "cuda" else batch
 
@@ -207,18 +207,15 @@ class Run:
         """What the writer's thread is to do for one picture."""
         job, picture, options = item.job, item.picture, self.options
         assert picture is not None
-        if outcome.image is None:
-            picture = item.whole()
-        elif item.hollow and self.gallery is None and not outcome.images:
-            item = Item(job, b"", picture)  # nothing of the input is needed any more
+        accepted = outcome.image is None
         kind = job.format or picture.format
 
         def write() -> tuple[int, tuple[str, ...]]:
             warnings: tuple[str, ...] = ()
-            if outcome.image is None and kind == picture.format:
-                finished, data = picture, item.data  # accepted as it is: the very bytes
+            if accepted and kind == picture.format:
+                finished, data = picture, item.bytes()  # accepted as it is: the very bytes
             else:
-                finished = _finished(picture, outcome, options, self.weights)
+                finished = _finished(item.whole() if accepted else picture, outcome, options, self.weights)
                 data, warnings = encode_picture(finished, kind, options.quality)
             if job.target is None:
                 sys.stdout.buffer.write(data)
@@ -231,7 +228,7 @@ class Run:
             if job.target is not None and rounds:
                 _write_rounds(job.target, item.whole(), rounds, outcome)
             if self.gallery is not None:
-                small = [as_8_bit(p).pixels for p in (item.whole(), finished, *rounds)]
+                small = [as_8_bit(p).pixels for p in (item.whole(), item.whole() if accepted else finished, *rounds)]
                 self.gallery.add(record, small[0], small[1], small[2:])
             return len(data), warnings
 
@@ -251,11 +248,11 @@ def done_before(logs: Sequence[Path]) -> dict[str, Record]:
     return {str(r.get("output")): r for log in logs for r in read_log(log) if r.get("status") != "failed"}
 
 
-def _is_done(job: Job, data: bytes, fingerprint: str, done: dict[str, Record]) -> bool:
+def _is_done(job: Job, digest: str, fingerprint: str, done: dict[str, Record]) -> bool:
     record = done.get(job.output)
     if record is None or job.target is None:
         return False
-    same = record.get("options_sha256") == fingerprint and record.get("input_sha256") == sha256(data)
+    same = record.get("options_sha256") == fingerprint and record.get("input_sha256") == digest
     try:
         return same and job.target.stat().st_size == record.get("output_bytes")
     except OSError:

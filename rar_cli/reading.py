@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rar_cli.errors import ImageError
-from rar_cli.images import Picture, picture_size, read_picture
+from rar_cli.images import Picture, picture_size, read_picture, sha256
 from rar_cli.plan import Job
 
 CHUNK = 64
@@ -29,32 +29,47 @@ AHEAD_PIXELS = 32_000_000
 class Item:
     """A job with what was read of it: a picture, or the error that stopped it.
 
-    done: an earlier run finished it; its picture is there only where its group needs it.
-    hollow: the picture's pixels were given up; `whole` decodes them anew.
+    data, digest: the file's bytes and their SHA-256. done: an earlier run finished it; its picture is
+    there only where its group needs it. hollow: bytes and pixels were given up, and are read anew
+    where they are needed after all.
     """
 
     job: Job
     data: bytes = b""
+    digest: str | None = None
     picture: Picture | None = None
     error: str | None = None
     done: bool = False
     hollow: bool = False
 
+    def bytes(self) -> bytes:
+        """The file's bytes. Raises ImageError where it has changed since it was first read."""
+        if self.data or self.job.source is None:
+            return self.data
+        try:
+            data = _file_bytes(self.job)
+        except OSError as error:
+            raise ImageError(f"{self.job.name}: cannot be read again ({error.strerror})") from error
+        if sha256(data) != self.digest:
+            raise ImageError(f"{self.job.name}: changed while it was restored; run the command again")
+        return data
+
     def whole(self) -> Picture:
         """The picture with its pixels, of an item that has one."""
         assert self.picture is not None
-        return read_picture(self.data, self.job.name) if self.hollow else self.picture
+        return read_picture(self.bytes(), self.job.name) if self.hollow else self.picture
 
-    def give_up_pixels(self) -> None:
-        """Keep all of the picture but its pixels: what a very large one cannot afford twice."""
+    def give_up(self) -> None:
+        """Keep all of the picture but bytes and pixels: what a very large one cannot afford."""
         if self.picture is not None and not self.hollow:
             self.picture, self.hollow = self.picture.hollow, True
+            self.data = b"" if self.job.source is not None else self.data
 
 
 Group = list[Item]
 
-IsDone = Callable[[Job, bytes], bool]
-"""Whether the output of a job stands from an earlier run over the same bytes."""
+IsDone = Callable[[Job, str], bool]
+"""Whether the output of a job stands from an earlier run over bytes of that SHA-256."""
 
 
 def read_groups(jobs: Sequence[Job], batch_size: int, is_done: IsDone) -> Iterator[Group]:
@@ -92,12 +107,17 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
 def _load(job: Job, is_done: IsDone) -> Item:
     """The bytes of a job's file."""
     try:
-        data = sys.stdin.buffer.read() if job.source is None else job.source.read_bytes()
+        data = _file_bytes(job)
     except OSError as error:
         return Item(job, error=f"{job.name}: cannot be read ({error.strerror})")
     except MemoryError:
         return Item(job, error=f"{job.name}: does not fit into memory")
-    return Item(job, data, done=is_done(job, data))
+    digest = sha256(data)
+    return Item(job, data, digest if data else None, done=is_done(job, digest))
+
+
+def _file_bytes(job: Job) -> bytes:
+    return sys.stdin.buffer.read() if job.source is None else job.source.read_bytes()
 
 
 def _decode(item: Item) -> Item:

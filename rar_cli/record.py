@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rar_cli.images import sha256
 from rar_cli.log import Record
 from rar_cli.reading import Item
 from rar_cli.types import Restoration
@@ -18,7 +17,7 @@ def blank(item: Item, weights: Weights, fingerprint: str) -> Record:
         "best_round": None, "score_before": None, "score_after": None, "rounds": [],
         "width": width, "height": height, "seconds": 0.0, "weights": weights.name,
         "weights_sha256": weights.sha256, "version": __version__, "error": None, "warnings": [],
-        "input_sha256": sha256(item.data) if item.data else None, "options_sha256": fingerprint,
+        "input_sha256": item.digest, "options_sha256": fingerprint,
         "output_bytes": None,
     }  # fmt: skip
 

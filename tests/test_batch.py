@@ -188,3 +188,30 @@ def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weig
 
     go(many, tmp_path, weights_dir, busy, observe=observe)
     assert lengths == list(range(1, 21))
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights_dir, busy, monkeypatch, rounds):
+    options = Options(StopPolicy(100.0, -100.0, -100.0, 0.0, rounds), batch_size=1, save_rounds=True)
+    go(many, tmp_path, weights_dir, busy, options, "plain")
+    monkeypatch.setattr(batch, "LARGE_PX", 0)
+    summary, _ = go(many, tmp_path, weights_dir, busy, options, "large")
+    assert summary.failed == 0
+    plain, large = ({p.name: p.read_bytes() for p in (tmp_path / o).glob("*.png")} for o in ("plain", "large"))
+    assert plain == large
+
+
+def test_a_large_picture_that_changes_while_it_is_restored_fails_alone(many, tmp_path, weights_dir, busy, monkeypatch):
+    monkeypatch.setattr(batch, "LARGE_PX", 0)
+    real = batch.restore
+
+    def restore(*arguments):
+        (many / "p00.png").write_bytes(b"changed")
+        return real(*arguments)
+
+    monkeypatch.setattr(batch, "restore", restore)
+    options = Options(StopPolicy(max_rounds=0), batch_size=1)
+    _, seen = go(many, tmp_path, weights_dir, busy, options)
+    failures = [r["error"] for r in seen if r["status"] == "failed"]
+    assert len(failures) == 1
+    assert "changed while it was restored" in failures[0]
