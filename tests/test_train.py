@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -226,6 +227,18 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
         resumed = load_file(broken / "weights" / part / "model.safetensors")
         for name, tensor in whole.items():
             assert torch.equal(tensor, resumed[name]), name
+
+
+def test_two_processes_train_one_model(photos_dir, tmp_path):
+    """What `accelerate launch` does, on the CPU."""
+    config, out = config_file(tmp_path, steps=1), tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "rar_cli"]
+    command += ["train", "--data", str(photos_dir), "--config", str(config), "--out", str(out)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [e["step"] for e in _events(out) if e["event"] == "end"] == [3]
+    Rar.load(out / "weights")
 
 
 def _events(folder):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
@@ -83,7 +83,9 @@ class _From(Sampler[int]):
 def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]) -> Path:
     """Train, and return the folder of the averaged weights (`out/weights`)."""
     # 1. data and model
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    # Every stage leaves some parts out, so the processes must agree on what has a gradient.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, max(s.context_px for s in config.stages))
     model = _starting_model(config, request, photos)
