@@ -309,3 +309,11 @@ def test_plots_without_matplotlib_say_what_to_install(pairs, weights_dir, tmp_pa
     result = CliRunner().invoke(app, ["bench", str(pairs), "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 2
     assert "install rar-cli[bench]" in result.stderr
+
+
+def test_a_limit_takes_pictures_from_all_of_a_folder(tmp_path):
+    for i in range(10):
+        Image.new("RGB", (16, 16), (i, i, i)).save(tmp_path / f"{i}.png")
+    (suite,) = synthetic("clean", tmp_path, 5, 0)
+    assert suite.expected == 5
+    assert [pair.name for pair in suite.pairs()] == ["0", "2", "4", "6", "8"]

@@ -54,7 +54,7 @@ class Suite:
 def paired(degraded: Path, reference: Path, limit: int | None) -> list[Suite]:
     """One suite of the pictures of two folders that share a stem."""
     references = {p.stem: p for p in _pictures(reference)}
-    inputs = [p for p in _pictures(degraded) if p.stem in references][:limit]
+    inputs = _spread([p for p in _pictures(degraded) if p.stem in references], limit)
     if not inputs:
         raise UsageError(f"{degraded}, {reference}: no two pictures share a name")
 
@@ -67,7 +67,7 @@ def paired(degraded: Path, reference: Path, limit: int | None) -> list[Suite]:
 
 def synthetic(name: str, clean: Path, limit: int | None, seed: int) -> list[Suite]:
     """The suites of that name over a folder of clean pictures; the same seed makes the same pixels."""
-    paths = _pictures(clean)[:limit]
+    paths = _spread(_pictures(clean), limit)
     if not paths:
         raise UsageError(f"{clean}: no pictures found")
     if name == "noise":
@@ -115,6 +115,13 @@ def _noise_suite(sigma: int, paths: Sequence[Path], seed: int) -> Suite:
 
 def _rng(seed: int, title: str, path: Path) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(title.encode()), zlib.crc32(path.name.encode())])
+
+
+def _spread(paths: list[Path], limit: int | None) -> list[Path]:
+    """At most `limit` of them, evenly from first to last, so that every part of a folder is seen."""
+    if limit is None or limit >= len(paths):
+        return paths
+    return [paths[i * len(paths) // limit] for i in range(limit)]
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -36,7 +36,7 @@ def bench_command(
         list[str] | None,
         typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Most pictures per suite.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Most pictures per suite, evenly chosen.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 0,
     max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=1, max=64)] = 4,
     weights: WeightsOption = "rar-s",
