@@ -15,7 +15,7 @@ from rar_cli.model import Rar
 from rar_cli.recipes import quantise
 from rar_cli.train.config import Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
-from rar_cli.train.losses import mse_to_psnr, psnr_to_score, ranking_loss, restoration_loss
+from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.stages import losses
 from rar_cli.types import DEGRADATIONS
@@ -147,9 +147,13 @@ def test_psnr_in_the_latent_is_psnr_of_the_picture(tiny):
 
 
 def test_losses_fall_towards_the_truth():
-    assert restoration_loss(torch.tensor([0.0])) < restoration_loss(torch.tensor([0.01]))
-    halved = [restoration_loss(torch.tensor([mse])) - restoration_loss(torch.tensor([mse / 2])) for mse in (0.1, 0.01)]
-    torch.testing.assert_close(halved[0], halved[1], rtol=0.01, atol=0)  # a decibel counts the same everywhere
+    scale = torch.ones(3)
+    z = torch.randn(2, 3, 4, 4)
+    for loss in RESTORATION_LOSSES.values():
+        assert loss(z, z, scale) < loss(z + 0.1, z, scale) < loss(z + 1, z, scale)
+    # a decibel counts the same for large errors and small ones
+    steps = [log_mse(z + far, z, scale) - log_mse(z + far / 2, z, scale) for far in (1.0, 0.1)]
+    torch.testing.assert_close(steps[0], steps[1], rtol=0.01, atol=0)
     better = torch.tensor([5.0])
     assert ranking_loss(better, torch.tensor([3.0])) < ranking_loss(-better, torch.tensor([3.0]))
     assert ranking_loss(better, torch.tensor([-3.0])) > ranking_loss(-better, torch.tensor([-3.0]))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rar_cli.errors import UsageError
 from rar_cli.model import RarParams, part_params
+from rar_cli.train.losses import RESTORATION_LOSSES
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 
@@ -17,6 +18,7 @@ StageKind = Literal["assessor", "restorer", "end_to_end"]
 class Stage:
     """One stage of the recipe.
 
+    loss: how far the restored latent is from the target: charbonnier to begin with, then log_mse.
     context_px: side of the crop that the assessor sees; window_px: side of the part of it that the
     restorer works on. teacher_forcing: share of pictures conditioned on their true severities, at
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
@@ -27,6 +29,7 @@ class Stage:
     name: str
     kind: StageKind
     steps: int
+    loss: Literal["charbonnier", "log_mse"] = "charbonnier"
     batch_size: int = 32
     context_px: int = 128
     window_px: int = 64
@@ -39,6 +42,8 @@ class Stage:
     at_zero: float = 0.7
 
     def __post_init__(self) -> None:
+        if self.loss not in RESTORATION_LOSSES:
+            raise UsageError(f"stage {self.name}: loss {self.loss} is unknown; use {', '.join(RESTORATION_LOSSES)}")
         if self.window_px > self.context_px:
             raise UsageError(f"stage {self.name}: window_px {self.window_px} exceeds context_px {self.context_px}")
 

@@ -24,13 +24,28 @@ def mse_to_psnr(mse: Tensor) -> Tensor:
     return -10.0 * torch.log10(mse.clamp_min(1e-10))
 
 
-def restoration_loss(mse: Tensor) -> Tensor:
-    """Mean over the batch of log(MSE) / 10, from mse (b,): the negative PSNR up to a factor.
+def charbonnier(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Charbonnier distance of latents (b, c, h, w), each channel weighted by scale**0.7 (design, Sec. 2).
+
+    The loss to begin with: a logarithm from scratch learns the identity.
+    """
+    weight = scale**0.7
+    difference = (latent - target).float() * weight[:, None, None]
+    return (difference.square() + 1e-6).sqrt().mean() / weight.mean()
+
+
+def log_mse(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Mean over the batch of log(MSE) / 10 in image units: the negative PSNR up to a factor.
 
     Every picture counts by the decibels it gains, so that dark and hazy ones, whose errors are
     ten times those of compressed or blurred ones, do not take the whole gradient.
     """
+    difference = (latent - target).float() * scale[:, None, None]
+    mse = difference.square().mean(dim=(1, 2, 3))
     return 0.1 * (mse + NEGLIGIBLE_MSE).log().mean()
+
+
+RESTORATION_LOSSES = {"charbonnier": charbonnier, "log_mse": log_mse}
 
 
 def severity_loss(found: Tensor, truth: Tensor) -> Tensor:

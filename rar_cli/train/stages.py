@@ -11,10 +11,10 @@ from rar_cli.model import Rar
 from rar_cli.train.config import Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
+    RESTORATION_LOSSES,
     mse_to_psnr,
     psnr_to_score,
     ranking_loss,
-    restoration_loss,
     score_loss,
     severity_loss,
 )
@@ -70,7 +70,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_0, z_1 = cut(start), cut(target)
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
-    restoration = restoration_loss(_distance(model, velocity_to_target(v, z_t, batch.t), z_1))
+    restoration = RESTORATION_LOSSES[stage.loss](velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
     total = restoration + severity + 0.1 * score + 0.05 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
 
@@ -99,7 +99,7 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
         restored = model.move(latent, assessment.condition)
         image = model.codec.decode(restored)
         parts[f"image_{number}"] = ((image - pixels).square() + 1e-6).sqrt().mean()
-        parts[f"latent_{number}"] = restoration_loss(_distance(model, restored, truth))
+        parts[f"latent_{number}"] = RESTORATION_LOSSES[stage.loss](restored, truth, model.codec.scale)
         total = total + weight * (8.0 * parts[f"image_{number}"] + 0.5 * parts[f"latent_{number}"])
         total = total + 0.1 * parts[f"severity_{number}"] + 0.03 * parts[f"score_{number}"]
         left = _left(model, restored, latent, truth) if number == 1 else left
@@ -110,11 +110,6 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
 
 def _true_score(model: Rar, latent: Tensor, clean: Tensor) -> Tensor:
     return psnr_to_score(mse_to_psnr(model.codec.mse(latent.detach(), clean)))
-
-
-def _distance(model: Rar, latent: Tensor, target: Tensor) -> Tensor:
-    """Squared distance (b,) of latents, each channel in the units that its codec gives it."""
-    return ((latent - target).float() * model.codec.scale[:, None, None]).square().mean(dim=(1, 2, 3))
 
 
 def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor:
