@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from rar_cli.errors import ImageError
 from rar_cli.images import Picture, Pixels, as_8_bit
 from rar_cli.metadata import EXIF_IFD, GPS_IFD, Metadata, tiff_tags
+from rar_cli.remote import is_remote
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
@@ -44,9 +45,15 @@ def encode_picture(picture: Picture, format_name: str, quality: int | None = Non
 
 
 def write_bytes(data: bytes, path: Path) -> None:
-    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed."""
+    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed.
+
+    Object stores show a file only once it is whole, so that nothing is renamed there.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.write_bytes(data)
+            return
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".rar-", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:

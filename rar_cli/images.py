@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -107,7 +107,7 @@ def read_picture(data: bytes, name: str) -> Picture:
 def picture_size(path: Path) -> tuple[int, int] | None:
     """(height, width), upright, from the header alone; None where `read_picture` would not get there."""
     try:
-        with _opened(path) as image:
+        with path.open("rb") as file, _opened(file) as image:
             turned = image.format != "PNG" and image.getexif().get(ORIENTATION, 1) in {5, 6, 7, 8}
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception:  # Pillow raises many kinds; reading reports this file properly
@@ -153,7 +153,7 @@ def sha256(data: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _opened(source: io.BytesIO | Path) -> Iterator[Image.Image]:
+def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
     with contextlib.suppress(ImportError):
         import pillow_heif  # the extra rar-cli[heif]
 

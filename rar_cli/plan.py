@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from rar_cli.errors import UsageError
 from rar_cli.images import FORMATS, WRITABLE
+from rar_cli.remote import below, is_remote, place
 
 STREAM = "-"
 SYSTEM_FILES = ("._*", ".DS_Store", "Thumbs.db", "desktop.ini", ".rar-*")
@@ -105,13 +105,13 @@ def plan(inputs: Sequence[str], output: str, naming: Naming, selection: Selectio
         return [_single(inputs[0], output, naming)]
     if STREAM in (*inputs, output):
         raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT` or `rar restore INPUT -`")
-    folder = Path(output)
+    folder = place(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT")
     jobs = []
     for source, relative in find(inputs, selection, outside=folder):
         renamed, kind = naming.rename(relative)
-        jobs.append(Job(source, folder / renamed, str(source), renamed.as_posix(), kind))
+        jobs.append(Job(source, folder / renamed.as_posix(), str(source), renamed.as_posix(), kind))
     _refuse_clashes(jobs)
     return [job for job in jobs if selection.shard.holds(job.relative)]
 
@@ -127,7 +127,7 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
             if path.is_dir():
                 for source in _walk(path, selection, outside):
                     found = True
-                    yield source, source.relative_to(path)
+                    yield source, below(source, path)
             else:
                 found = True
                 yield path, Path(path.name)
@@ -139,19 +139,19 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
 def _is_file_target(source: str, output: str) -> bool:
     if output == STREAM:
         return True
-    if source != STREAM and (glob.has_magic(source) and not os.path.exists(source) or Path(source).is_dir()):
+    if source != STREAM and (glob.has_magic(source) and not place(source).exists() or place(source).is_dir()):
         return False
-    return Path(output).suffix.lower() in FORMATS and not Path(output).is_dir()
+    return Path(output).suffix.lower() in FORMATS and not place(output).is_dir()
 
 
 def _single(source: str, output: str, naming: Naming) -> Job:
-    if source != STREAM and not Path(source).exists():
+    path = None if source == STREAM else place(source)
+    target = None if output == STREAM else place(output)
+    if path and not path.exists():
         raise UsageError(f"{source}: no such file or folder")
-    if source != STREAM and Path(source).is_dir():
+    if path and path.is_dir():
         raise UsageError(f"{source}: is a folder; give a folder as OUTPUT")
-    path = None if source == STREAM else Path(source)
-    target = None if output == STREAM else Path(output)
-    if path and target and target.exists() and target.samefile(path):
+    if path and target and target.exists() and target.resolve() == path.resolve():
         raise UsageError(f"{output}: is the input itself; choose another OUTPUT")
     wanted = naming.format if naming.format != "same" else ""
     kind: str | None = FORMATS[FORMAT_SUFFIX[wanted]] if wanted else None
@@ -161,9 +161,9 @@ def _single(source: str, output: str, naming: Naming) -> Job:
 
 
 def _expand(text: str) -> list[Path]:
-    if os.path.exists(text):
-        return [Path(text)]
-    if glob.has_magic(text):
+    if text != STREAM and place(text).exists():
+        return [place(text)]
+    if glob.has_magic(text) and not is_remote(text):
         return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
     if text == STREAM:
         raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT`")
@@ -180,19 +180,19 @@ def _walk(folder: Path, selection: Selection, outside: Path | None) -> Iterator[
     while pending:
         here = pending.pop()
         try:
-            entries = sorted(here.iterdir())
+            entries = sorted(here.iterdir(), key=lambda entry: entry.name)
         except OSError as error:
             raise UsageError(f"{here}: cannot be read ({error.strerror})") from error
-        below = []
+        deeper = []
         for entry in entries:
             if entry.is_dir():
                 real = entry.resolve()
                 if selection.recursive and real not in seen and real != avoid:
                     seen.add(real)
-                    below.append(entry)
-            elif selection.takes(entry.relative_to(folder)) and entry.is_file():
+                    deeper.append(entry)
+            elif selection.takes(below(entry, folder)) and entry.is_file():
                 yield entry
-        pending.extend(reversed(below))
+        pending.extend(reversed(deeper))
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

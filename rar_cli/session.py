@@ -25,6 +25,7 @@ from rar_cli.images import FORMATS, WRITABLE, Picture, picture_to_image, read_pi
 from rar_cli.model import Rar
 from rar_cli.places import explain, places
 from rar_cli.plan import Job, Shard
+from rar_cli.remote import is_remote, place
 from rar_cli.report import describe
 from rar_cli.tracing import profiled
 from rar_cli.types import DEGRADATIONS, Degradation, Round, StopPolicy, Verdict
@@ -99,10 +100,13 @@ def restore_jobs(
 ) -> Summary:
     """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
     mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
-    folder = None if output == "-" or any(job.target == Path(output) for job in jobs) else Path(output)
+    alone = output == "-" or any(str(job.target) == str(place(output)) for job in jobs)
+    folder = None if alone else place(output)
     _weights(request.weights)
     stack = ExitStack()
-    if folder is not None:
+    if folder is not None and is_remote(folder) and request.log is None:
+        raise UsageError(f"{output}: name a local --log FILE; logs cannot grow on that file system")
+    if folder is not None and not is_remote(folder):
         _lock(folder, request.shard, stack)
     devices = request.device.split(",")
     if request.engine not in ENGINES:
@@ -114,7 +118,9 @@ def restore_jobs(
         records, done = None, {}
         path = request.log or (None if folder is None else folder / _log_name(request.shard))
         if path is not None:
-            earlier = [path] if folder is None else [path, *sorted(folder.glob("rounds*.jsonl"))]
+            earlier = [path]
+            if folder is not None and not is_remote(folder):
+                earlier += sorted(folder.glob("rounds*.jsonl"))
             done = {} if request.overwrite else batch.done_before(earlier)
             records = stack.enter_context(log.RoundLog(path))
         stack.enter_context(reporter)
@@ -122,7 +128,7 @@ def restore_jobs(
             summary = _spread(jobs, request, devices, done, records, reporter, stop)
         else:
             summary = _alone(jobs, output, request, done, records, reporter, stop, watch)
-    if spread and folder is not None and request.shard.count == 1:
+    if spread and folder is not None and not is_remote(folder) and request.shard.count == 1:
         _sweep(folder)
     summary.records = reporter.records
     return summary

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from rar_cli.errors import UsageError
 from rar_cli.log import Record, to_json
 from rar_cli.plan import Job
 from rar_cli.reading import CHUNK
+from rar_cli.remote import place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,13 +122,11 @@ def to_json_list(records: Sequence[Record]) -> str:
 
 
 def _to_text(chunk: Sequence[Job], done: Mapping[str, Record]) -> str:
-    rows = [
-        {**vars(job), "source": os.fspath(job.source or ""), "target": os.fspath(job.target or "")} for job in chunk
-    ]
+    rows = [{**vars(job), "source": str(job.source or ""), "target": str(job.target or "")} for job in chunk]
     earlier = {job.output: done[job.output] for job in chunk if job.output in done}
     return to_json({"jobs": rows, "done": earlier})
 
 
 def _to_job(row: Mapping[str, Any]) -> Job:
-    places = {name: Path(row[name]) if row[name] else None for name in ("source", "target")}
+    places = {name: place(row[name]) if row[name] else None for name in ("source", "target")}
     return Job(**{**row, **places})

@@ -12,6 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"errors", "types", "version"},
+    {"remote"},
     {"transport", "verdict", "tiling", "metadata", "degradations", "log"},
     {"images", "weights", "report", "codec", "recipes"},
     {"plan", "encoding", "registry"},
