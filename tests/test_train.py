@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -233,9 +234,11 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
             assert torch.equal(tensor, resumed[name]), name
 
 
-def test_two_processes_train_one_model(photos_dir, tmp_path):
-    """What `accelerate launch` does, on the CPU."""
+@pytest.mark.parametrize("average", [0.999, 0.0])
+def test_two_processes_train_one_model(photos_dir, tmp_path, average):
+    """What `accelerate launch` does, on the CPU; without an average by the calls that shards need."""
     config, out = config_file(tmp_path, steps=1), tmp_path / "run"
+    config.write_text(f"average_decay = {average}\n" + config.read_text())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "rar_cli"]
     command += ["train", "--data", str(photos_dir), "--config", str(config), "--out", str(out)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -243,6 +246,18 @@ def test_two_processes_train_one_model(photos_dir, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert [e["step"] for e in _events(out) if e["event"] == "end"] == [3]
     Rar.load(out / "weights")
+
+
+def test_a_run_without_an_average_resumes_too(photos_dir, tmp_path):
+    config = replace(load_config(config_file(tmp_path, steps=2)), average_decay=0.0)
+    request = TrainRequest([photos_dir], tmp_path / "run")
+    train(config, replace(request, hours=0.0), lambda text: None)
+    folder = train(config, replace(request, resume=True), lambda text: None)
+    assert [e["step"] for e in _events(tmp_path / "run") if e["event"] == "begin"] == [0, 1]
+    whole = train(config, TrainRequest([photos_dir], tmp_path / "whole"), lambda text: None)
+    for part in ("assessor", "restorer"):
+        one, other = (load_file(w / part / "model.safetensors") for w in (folder, whole))
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _events(folder):

@@ -6,13 +6,14 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
@@ -21,6 +22,7 @@ from rar_cli.codec import Codec, patches_of
 from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
 from rar_cli.model import Rar
+from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
 from rar_cli.train.ledger import Ledger
@@ -31,6 +33,9 @@ from rar_cli.weights import write_manifest
 
 LOG_EVERY = 100
 """Steps between two "step" lines of the ledger."""
+
+AGREE_EVERY = 20
+"""Steps after which several processes agree on saving and ending."""
 
 LICENCE = "the terms of the photographs it was trained on"
 
@@ -89,18 +94,20 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, max(s.context_px for s in config.stages))
     model = _starting_model(config, request, photos)
-    average = _averaged(model, config.average_decay)
+    average = _averaged(model, config.average_decay) if config.average_decay else None
     body = _Training(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(body.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=config.weight_decay)
     body, optimizer = accelerator.prepare(body, optimizer)
-    average.to(accelerator.device)
+    if average is not None:
+        average.to(accelerator.device)
     # 2. resume
-    state = _State(request.out / "checkpoint")
-    step, seconds = state.load(accelerator.unwrap_model(body), average, optimizer) if request.resume else (0, 0.0)
+    state = Checkpoint(request.out / "checkpoint", accelerator, body, average, optimizer)
+    step, seconds = state.load() if request.resume else (0, 0.0)
     ledger = Ledger(request.out / "training.jsonl")
     if accelerator.is_main_process:
         ledger.write("begin", step=step, seconds=seconds, photos=len(photos), config=_plain(config))
     crops = _validation_crops(request, accelerator.device)
+    validates = accelerator.is_main_process and average is not None
     # 3. steps
     batches = DataLoader(
         StepBatches(photos, config, accelerator.process_index),
@@ -128,17 +135,14 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         norm = accelerator.clip_grad_norm_(body.parameters(), config.clip_norm)
         if torch.isfinite(norm):
             optimizer.step()
-        average.update_parameters(accelerator.unwrap_model(body).model)
+        if average is not None:
+            average.update_parameters(accelerator.unwrap_model(body).model)
         step += 1
         seen += 1
         for name, value in {**found.parts, "grad_norm": norm}.items():
             sums[name] = sums.get(name, torch.zeros((), device=accelerator.device)) + value.detach()
-        if not accelerator.is_main_process:
-            if clock.over():
-                break
-            continue
         # 4. the record
-        if step % LOG_EVERY == 0 or step == config.total_steps:
+        if accelerator.is_main_process and (step % LOG_EVERY == 0 or step == config.total_steps):
             parts = {k: float(v) / seen for k, v in sums.items()}
             ledger.write(
                 "step", step=step, stage=stage.name, seconds=clock.seconds(), lr=stage.rate_at(at),
@@ -149,55 +153,31 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
                 + " ".join(f"{k}={v:.4f}" for k, v in parts.items())
             )
             sums, seen = {}, 0
-        if clock.due("checkpoint", config.checkpoint_minutes):
-            state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
-            _weights(average, request.out, config.name)
-        if crops is not None and clock.due("validate", config.validate_minutes):
+        if accelerator.num_processes > 1 and step % AGREE_EVERY:
+            continue  # what follows is done by all processes together
+        if _agreed(accelerator, clock.due("checkpoint", config.checkpoint_minutes)):
+            state.save(step, clock.seconds())
+            _weights(state, config, request)
+        if validates and crops is not None and clock.due("validate", config.validate_minutes):
+            assert average is not None
             _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage.name, clock.seconds(), say)
-        if clock.over():
+        if _agreed(accelerator, clock.over()):
             break
     # 5. leave a whole state behind
+    state.save(step, clock.seconds())
     if accelerator.is_main_process:
-        state.save(accelerator.unwrap_model(body), average, optimizer, step, clock.seconds())
-        if crops is not None:
+        if average is not None and crops is not None:
             _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage_name, clock.seconds(), say)
             _fit_thresholds(average, crops, ledger, step, say)
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
-        return _weights(average, request.out, config.name)
-    return request.out / "weights"
+    return _weights(state, config, request)
 
 
-class _State:
-    """The checkpoint folder: written beside, then swapped in, so that a kill leaves a whole one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def save(
-        self, body: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
-    ) -> None:
-        fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        tensors = {"body": body.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        torch.save(tensors, fresh / "state.pt")
-        (fresh / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds}))
-        shutil.rmtree(old, ignore_errors=True)
-        if self.folder.exists():
-            self.folder.rename(old)
-        fresh.rename(self.folder)
-
-    def load(self, body: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet."""
-        folder = self.folder if self.folder.exists() else self.folder.with_suffix(".old")
-        if not (folder / "progress.json").exists():
-            return 0, 0.0
-        tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        body.load_state_dict(tensors["body"])
-        average.load_state_dict(tensors["average"])
-        optimizer.load_state_dict(tensors["optimizer"])
-        progress = json.loads((folder / "progress.json").read_text())
-        return int(progress["step"]), float(progress["seconds"])
+def _agreed(accelerator: Accelerator, decision: bool) -> bool:
+    """The main process's decision, known to all: clocks differ, and a save or an end takes everybody."""
+    if accelerator.num_processes == 1:
+        return decision
+    return bool(broadcast_object_list([decision])[0])
 
 
 class _Clock:
@@ -269,16 +249,31 @@ def _fit_thresholds(
     say(f"thresholds: {vars(model.policy)} {figures}")
 
 
-def _weights(average: AveragedModel, out: Path, name: str) -> Path:
-    """The averaged weights in half precision with their manifest, swapped in whole."""
-    folder = out / "weights"
-    fresh = out / "weights.part"
-    shutil.rmtree(fresh, ignore_errors=True)
-    _averaged_model(average).save(fresh, torch.float16)
-    write_manifest(fresh, name, LICENCE, "trained by `rar train`; see training.jsonl")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+def _weights(state: Checkpoint, config: TrainConfig, request: TrainRequest) -> Path:
+    """The averaged weights (else the last ones) in half precision with their manifest, swapped in whole."""
+    folder, fresh = request.out / "weights", request.out / "weights.part"
+    model: Rar | None
+    if state.average is not None:
+        model = _averaged_model(state.average)
+    else:
+        tensors = state.accelerator.get_state_dict(state.body)  # whole, on the main process
+        model = _gathered(config, tensors) if state.accelerator.is_main_process else None
+    if model is not None and state.accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+        model.save(fresh, torch.float16)
+        write_manifest(fresh, config.name, LICENCE, "trained by `rar train`; see training.jsonl")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
     return folder
+
+
+def _gathered(config: TrainConfig, tensors: Mapping[str, Tensor]) -> Rar:
+    """A model on the CPU from the state of the one that was trained, perhaps in shards."""
+    model = Rar(config.model)
+    if isinstance(model.assessor, LanguageAssessor):
+        model.assessor.add_lora()
+    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
+    return model
 
 
 def _validation_crops(request: TrainRequest, device: torch.device) -> Tensor | None:

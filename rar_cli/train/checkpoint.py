@@ -1,0 +1,68 @@
+"""The state of a training run on disk: written beside, then swapped in, so that a kill leaves a whole one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+
+@dataclass
+class Checkpoint:
+    """body, optimizer: as `accelerator` prepared them. average: None where nothing is averaged.
+
+    With an average the main process writes all in one file. Without one every process writes its part
+    through `accelerate`, which is what a sharded model (FSDP) needs; all of them have to call `save`.
+    """
+
+    folder: Path
+    accelerator: Accelerator
+    body: nn.Module
+    average: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+
+    def save(self, step: int, seconds: float) -> None:
+        """Write the state after `step` steps and so many seconds of training."""
+        main = self.accelerator.is_main_process
+        fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
+        if main:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+        if self.average is None:
+            self.accelerator.wait_for_everyone()
+            self.accelerator.save_state(str(fresh))
+            self.accelerator.wait_for_everyone()
+        elif main:
+            body = self.accelerator.unwrap_model(self.body)
+            tensors = {
+                "body": body.state_dict(), "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            }  # fmt: skip
+            torch.save(tensors, fresh / "state.pt")
+        if main:
+            (fresh / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+            shutil.rmtree(old, ignore_errors=True)
+            if self.folder.exists():
+                self.folder.rename(old)
+            fresh.rename(self.folder)
+
+    def load(self) -> tuple[int, float]:
+        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet."""
+        folder = self.folder if self.folder.exists() else self.folder.with_suffix(".old")
+        if not (folder / "progress.json").exists():
+            return 0, 0.0
+        if self.average is None:
+            self.accelerator.load_state(str(folder))
+        else:
+            tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            self.accelerator.unwrap_model(self.body).load_state_dict(tensors["body"])
+            self.average.load_state_dict(tensors["average"])
+            self.optimizer.load_state_dict(tensors["optimizer"])
+        progress = json.loads((folder / "progress.json").read_text())
+        return int(progress["step"]), float(progress["seconds"])
