@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from rar_cli import batch, log
 from rar_cli.batch import Options, Run, Stop, Summary
 from rar_cli.encoding import encode_picture, write_bytes
-from rar_cli.engine import TILE_PX, Engine, assess, mask_of
+from rar_cli.engine import TILE_PX, Engine, assess, mask_of, pick_device
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.figures import heatmap
 from rar_cli.gallery import Gallery
@@ -102,18 +102,20 @@ def restore_jobs(
     mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
     alone = output == "-" or any(str(job.target) == str(place(output)) for job in jobs)
     folder = None if alone else place(output)
-    _weights(request.weights)
-    stack = ExitStack()
-    if folder is not None and is_remote(folder) and request.log is None:
-        raise UsageError(f"{output}: name a local --log FILE; logs cannot grow on that file system")
-    if folder is not None and not is_remote(folder):
-        _lock(folder, request.shard, stack)
     devices = request.device.split(",")
     if request.engine not in ENGINES:
         raise UsageError(f"--engine {request.engine}: use {', '.join(ENGINES)}")
     spread = len(devices) > 1 or request.engine == "ray"
     if spread and (folder is None or watch is not None or request.report or request.profile):
         raise UsageError("several workers: need a folder as OUTPUT, and go without --watch, --report and --profile")
+    for device in devices if request.engine == "local" else ():
+        pick_device(device)
+    _weights(request.weights)
+    stack = ExitStack()
+    if folder is not None and is_remote(folder) and request.log is None:
+        raise UsageError(f"{output}: name a local --log FILE; logs cannot grow on that file system")
+    if folder is not None and not is_remote(folder):
+        _lock(folder, request.shard, stack)
     with stack:
         records, done = None, {}
         path = request.log or (None if folder is None else folder / _log_name(request.shard))
