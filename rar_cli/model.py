@@ -145,8 +145,9 @@ def _load_own(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Strictly: every tensor of the file has its place, and every place its tensor."""
     expected = set(_own(module))
     if set(tensors) != expected:
-        odd = ", ".join(sorted(set(tensors) ^ expected)[:3])
-        raise ValueError(f"config and tensors do not match: {odd}")
+        missing, odd = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
+        faults = [f"Missing key {name}" for name in missing[:2]] + [f"Unexpected key {name}" for name in odd[:2]]
+        raise ValueError(f"config and tensors do not match: {', '.join(faults)}")
     module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False, assign=True)
 
 
