@@ -106,6 +106,12 @@ def causal(tokens: Tensor) -> Tensor:
     return torch.ones(1, 1, n, n, dtype=torch.bool, device=tokens.device).tril()
 
 
+def present_and_removed(found: Tensor, severities: Tensor | None, remove_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Severities (b, 9) to condition on, forced ones where given and not NaN, and what of them is to be removed."""
+    present = found if severities is None else torch.where(severities.isnan(), found, severities)
+    return present, present if remove_mask is None else present * remove_mask
+
+
 class TextAdapter(nn.Module):
     """IQA outputs -> condition (b, 9 + free, d): one token per degradation, then free tokens.
 
@@ -193,8 +199,7 @@ class Assessor(nn.Module):
         score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float() + direct[:, 0])
         logits = (asked[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias + direct[:, 1:]
         found = torch.sigmoid(logits)
-        present = found if severities is None else torch.where(severities.isnan(), found, severities)
-        remove = present if remove_mask is None else present * remove_mask
+        present, remove = present_and_removed(found, severities, remove_mask)
         condition = self.text_adapter(hidden, asked[:, 1:], present, remove)
         return Assessment(score=score, severities=found, condition=condition)
 

@@ -228,7 +228,8 @@ class Run:
             if job.target is not None and rounds:
                 _write_rounds(job.target, item.whole(), rounds, outcome)
             if self.gallery is not None:
-                small = [as_8_bit(p).pixels for p in (item.whole(), item.whole() if accepted else finished, *rounds)]
+                before = item.whole()
+                small = [as_8_bit(p).pixels for p in (before, before if accepted else finished, *rounds)]
                 self.gallery.add(record, small[0], small[1], small[2:])
             return len(data), warnings
 

@@ -7,6 +7,7 @@ comes last, so a folder with a manifest is whole.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import os
 import time
@@ -23,7 +24,17 @@ from filelock import FileLock
 from rar_cli.errors import WeightsError
 from rar_cli.registry import ENTRIES, Entry, entries
 from rar_cli.version import __version__
-from rar_cli.weights import MANIFEST, Weights, cache_folder, fault_of, is_hub_id, read_manifest, shipped, verify
+from rar_cli.weights import (
+    MANIFEST,
+    Weights,
+    cache_folder,
+    fault_of,
+    file_sha256,
+    is_hub_id,
+    read_manifest,
+    shipped,
+    verify,
+)
 
 CHUNK = 1 << 20
 
@@ -128,21 +139,15 @@ def _fetch_all(source: Source, target: Path, told: Told | None) -> Weights:
         expected = {"bytes": remote.size, "sha256": remote.sha256}
         if not (remote.sha256 and remote.size is not None and fault_of(path, expected) is None):
             _fetch(remote, path, told)
-        rows[relative] = {"bytes": path.stat().st_size, "sha256": remote.sha256 or _digest(path)}
+        rows[relative] = {"bytes": path.stat().st_size, "sha256": remote.sha256 or file_sha256(path)}
     text = (
         source.manifest or (json.dumps({"name": source.name, **source.about, "files": rows}, indent=2) + "\n").encode()
     )
     part = target / (MANIFEST + ".part")
     part.write_bytes(text)
     os.replace(part, target / MANIFEST)
-    return verify(target)
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    name = read_manifest(text, str(target))["name"]
+    return Weights(name, target, hashlib.sha256(text).hexdigest())  # every file was checked as it came
 
 
 # --- where the files are ------------------------------------------------------------------------
@@ -250,7 +255,7 @@ def _fetch(remote: Remote, path: Path, told: Told | None) -> None:
 
 
 def _full(row: dict[str, Any], part: Path) -> dict[str, Any]:
-    return row if row["sha256"] else {**row, "sha256": _digest(part)}
+    return row if row["sha256"] else {**row, "sha256": file_sha256(part)}
 
 
 class _BrokenOffError(Exception):

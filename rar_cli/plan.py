@@ -161,8 +161,8 @@ def _single(source: str, output: str, naming: Naming) -> Job:
 
 
 def _expand(text: str) -> list[Path]:
-    if text != STREAM and place(text).exists():
-        return [place(text)]
+    if text != STREAM and (path := place(text)).exists():
+        return [path]
     if glob.has_magic(text) and not is_remote(text):
         return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
     if text == STREAM:

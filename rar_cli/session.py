@@ -110,7 +110,7 @@ def restore_jobs(
         raise UsageError("several workers: need a folder as OUTPUT, and go without --watch, --report and --profile")
     for device in devices if request.engine == "local" else ():
         pick_device(device)
-    _weights(request.weights)
+    weights = _weights(request.weights)
     stack = ExitStack()
     if folder is not None and is_remote(folder) and request.log is None:
         raise UsageError(f"{output}: name a local --log FILE; logs cannot grow on that file system")
@@ -129,7 +129,7 @@ def restore_jobs(
         if spread:
             summary = _spread(jobs, request, devices, done, records, reporter, stop)
         else:
-            summary = _alone(jobs, output, request, done, records, reporter, stop, watch)
+            summary = _alone(jobs, output, request, weights, done, records, reporter, stop, watch)
     if spread and folder is not None and not is_remote(folder) and request.shard.count == 1:
         _sweep(folder)
     summary.records = reporter.records
@@ -140,6 +140,7 @@ def _alone(
     jobs: Sequence[Job],
     output: str,
     request: Request,
+    weights: Weights,
     done: dict[str, log.Record],
     records: log.RoundLog | None,
     reporter: Reporter,
@@ -148,7 +149,7 @@ def _alone(
 ) -> Summary:
     """One worker, in this thread."""
     gallery = Gallery(f"restored into {output}") if request.report is not None else None
-    run = replace(make_run(request, done, reporter, stop), log=records, gallery=gallery)
+    run = replace(make_run(request, done, reporter, stop, weights), log=records, gallery=gallery)
     if len(jobs) == 1 and watch is None:
         run.on_pass = lambda step: reporter.show_round(step.rounds[0])
     with profiled(request.profile) as run.after_group:
@@ -183,9 +184,11 @@ def _spread(
     return summary
 
 
-def make_run(request: Request, done: dict[str, log.Record], observe: batch.Observer, stop: Stop) -> Run:
-    """Load the model and make ready; once per worker."""
-    weights = _weights(request.weights)
+def make_run(
+    request: Request, done: dict[str, log.Record], observe: batch.Observer, stop: Stop, weights: Weights | None = None
+) -> Run:
+    """Load the model and make ready; once per worker. weights: where this process has verified them."""
+    weights = weights or _weights(request.weights)
     engine = _engine(request, weights)
     options = _options(request, engine, mask_of(request.only, request.keep))
     return Run(engine, weights, options, None, done, observe, stop)

@@ -97,11 +97,16 @@ def fault_of(path: Path, row: Mapping[str, Any]) -> str | None:
     try:
         if path.stat().st_size != row["bytes"]:
             return "its size differs from the manifest"
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
     except OSError:
         return "missing"
     return None if found == row["sha256"] else "sha256 differs from the manifest"
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, name: str, licence: str, origin: str) -> None:
@@ -109,9 +114,8 @@ def write_manifest(folder: Path, name: str, licence: str, origin: str) -> None:
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in {".safetensors", ".json"} and path.name != MANIFEST:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+            row = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            files[path.relative_to(folder).as_posix()] = row
     manifest = {"name": name, "licence": licence, "origin": origin, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rar_cli.assessor import AssessorParams, ImageAdapter, causal
+from rar_cli.assessor import AssessorParams, ImageAdapter, causal, present_and_removed
 from rar_cli.large.component import SHARED, Component, checked, hint
 from rar_cli.types import DEGRADATIONS, Assessment
 
@@ -105,8 +105,7 @@ class LanguageAssessor(nn.Module):
         score = 100.0 * torch.sigmoid(self.heads(answers[:, 0]).squeeze(-1).float())
         logits = (answers[:, 1:] * self.severity_heads).sum(-1).float() + self.severity_bias
         found = torch.sigmoid(logits)
-        present = found if severities is None else torch.where(severities.isnan(), found, severities)
-        remove = present if remove_mask is None else present * remove_mask
+        present, remove = present_and_removed(found, severities, remove_mask)
         return Assessment(score=score, severities=found, condition=self.text_adapter(hidden, present, remove))
 
     @property

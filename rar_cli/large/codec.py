@@ -48,7 +48,7 @@ class AutoencoderCodec(nn.Module):
     def __init__(self, params: AutoencoderParams, pretrained: bool = False, folder: Path | None = None) -> None:
         super().__init__()
         self.params = params
-        self.autoencoder = _component(params, pretrained, folder)
+        self.autoencoder = diffusers_component(params, torch.float32, pretrained, folder, "autoencoder")
         self.register_buffer("scale", torch.ones(params.channels), persistent=False)
 
     def encode(self, image: Tensor) -> Tensor:
@@ -91,13 +91,15 @@ class AutoencoderCodec(nn.Module):
         return float(self.autoencoder.config.get("shift_factor") or 0.0)
 
 
-def _component(params: AutoencoderParams, pretrained: bool, folder: Path | None) -> Any:
+def diffusers_component(params: Component, dtype: torch.dtype, pretrained: bool, folder: Path | None, name: str) -> Any:
+    """A component of `diffusers` in a type: from `name` in a part's folder, pretrained, or with random weights."""
     try:
         import diffusers
     except ImportError as error:
         raise hint("diffusers", error) from error
     kind = getattr(diffusers, params.config["_class_name"])
     if folder is None and not (pretrained and params.pretrained):
-        return kind.from_config(dict(params.config))
-    source, where = params.source(None if folder is None else folder / "autoencoder")
-    return checked(kind.from_pretrained(source, torch_dtype=torch.float32, **where, **SHARED), source)
+        fresh = kind.from_config(dict(params.config))
+        return fresh if dtype == fresh.dtype else fresh.to(dtype)
+    source, where = params.source(None if folder is None else folder / name)
+    return checked(kind.from_pretrained(source, torch_dtype=dtype, **where, **SHARED), source)

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rar_cli.large.component import SHARED, Component, checked, hint
+from rar_cli.large.codec import diffusers_component
+from rar_cli.large.component import Component
 from rar_cli.tiling import pad_to_multiple
 
 CLASSES = {"SD3Transformer2DModel": "joint_attention_dim", "SanaTransformer2DModel": "caption_channels"}
@@ -56,7 +57,7 @@ class TransformerRestorer(nn.Module):
     def __init__(self, params: TransformerParams, pretrained: bool = False, folder: Path | None = None) -> None:
         super().__init__()
         self.params = params
-        self.transformer = _component(params, pretrained, folder)
+        self.transformer = diffusers_component(params, params.torch_dtype, pretrained, folder, "transformer")
         pooled = params.config.get("pooled_projection_dim")
         self.pool = nn.Linear(params.condition_width, int(pooled)) if pooled else None
 
@@ -85,16 +86,3 @@ class TransformerRestorer(nn.Module):
     def save_component(self, folder: Path) -> None:
         """Write the transformer in its public folder form."""
         self.transformer.save_pretrained(folder / "transformer", safe_serialization=True)
-
-
-def _component(params: TransformerParams, pretrained: bool, folder: Path | None) -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise hint("diffusers", error) from error
-    kind = getattr(diffusers, params.config["_class_name"])
-    if folder is None and not (pretrained and params.pretrained):
-        fresh = kind.from_config(dict(params.config))
-        return fresh if params.torch_dtype == fresh.dtype else fresh.to(params.torch_dtype)
-    source, where = params.source(None if folder is None else folder / "transformer")
-    return checked(kind.from_pretrained(source, torch_dtype=params.torch_dtype, **where, **SHARED), source)
