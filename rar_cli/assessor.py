@@ -15,14 +15,17 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers.models.llama import LlamaConfig, LlamaModel
 
+from rar_cli.codec import zero_
 from rar_cli.tiling import by_tiles
 from rar_cli.types import DEGRADATIONS, Assessment
 
 
 @dataclass(frozen=True)
 class AssessorParams:
-    """channels: of the latent; grid: image tokens per side; width, layers, heads: of the IQA core;
-    condition_width, free_tokens: shape of the condition beyond one token per degradation."""
+    """channels: of the latent; stem: widths of the image adapter, halved in size from one to the next;
+    grid: image tokens per side; width, layers, heads: of the IQA core; condition_width, free_tokens:
+    shape of the condition beyond one token per degradation; stem_blocks: residual blocks after each
+    width of the stem, none where empty."""
 
     channels: int = 48
     stem: tuple[int, ...] = (64, 96, 160)
@@ -32,8 +35,11 @@ class AssessorParams:
     heads: int = 5
     condition_width: int = 128
     free_tokens: int = 8
+    stem_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.stem_blocks and len(self.stem_blocks) != len(self.stem):
+            raise ValueError(f"stem has {len(self.stem)} widths, stem_blocks {len(self.stem_blocks)}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
@@ -48,6 +54,19 @@ class AssessorParams:
         return len(DEGRADATIONS) + self.free_tokens
 
 
+class StemBlock(nn.Module):
+    """Residual block of the image adapter; starts as nothing, so that it can be added to trained weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = zero_(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b, width, h, w) -> the same shape."""
+        return x + self.second(F.silu(self.first(x)))
+
+
 class ImageAdapter(nn.Module):
     """latent (b, c, h, w) -> tokens (b, 1 + grid**2, d) and statistics (b, s) of the whole picture.
 
@@ -58,12 +77,17 @@ class ImageAdapter(nn.Module):
     def __init__(self, params: AssessorParams) -> None:
         super().__init__()
         self.grid = params.grid
-        first, *rest = params.stem
-        layers: list[nn.Module] = [nn.Conv2d(params.channels, first, 3, padding=1), nn.SiLU()]
-        for before, after in zip(params.stem, rest, strict=False):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU()]
+        layers: list[nn.Module] = []
+        self.shrink, self.halo, before = 1, 0, params.channels
+        for width, blocks in zip(params.stem, params.stem_blocks or len(params.stem) * (0,), strict=True):
+            self.halo += self.shrink
+            self.shrink *= 2 if layers else 1
+            self.halo += 2 * blocks * self.shrink
+            layers += [nn.Conv2d(before, width, 3, stride=2 if layers else 1, padding=1), nn.SiLU()]
+            layers += [StemBlock(width) for _ in range(blocks)]
+            before = width
+        self.halo = -(-self.halo // self.shrink) * self.shrink  # cells beyond a tile that its features depend on
         self.stem = nn.Sequential(*layers)
-        self.shrink = int(2 ** len(rest))
         self.cells = nn.Linear(params.stem[-1] + params.channels, params.width)
         self.position = nn.Parameter(0.02 * torch.randn(params.grid**2, params.width))
         self.statistics = nn.Linear(params.statistics, params.width)
@@ -75,7 +99,7 @@ class ImageAdapter(nn.Module):
         def stem(part: Tensor) -> Tensor:
             return self.stem(part.to(device, torch.float32))
 
-        features = stem(latent) if tile is None else by_tiles(stem, latent, tile, 16, (1, self.shrink))
+        features = stem(latent) if tile is None else by_tiles(stem, latent, tile, self.halo, (1, self.shrink))
         pooled = F.adaptive_avg_pool2d(features.float(), self.grid)
         mean, energy = (x.to(device) for x in _moments(latent, self.grid))
         cells = self.cells(rearrange(torch.cat([pooled, energy], 1), "b c y x -> b (y x) c")) + self.position

@@ -50,6 +50,7 @@ def rounds(
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
+    wanted = len(DEGRADATIONS) * [1.0] if remove_mask is None else remove_mask.tolist()
     index = 0
     while pictures:
         started = time.perf_counter()
@@ -57,8 +58,8 @@ def rounds(
         readings = _read(assessment)
         judged = []
         for picture, (score, severities) in zip(pictures, readings, strict=True):
-            wanted = [s for i, s in enumerate(severities) if remove_mask is None or remove_mask[i] > 0]
-            verdict, reason = judge(index, score, best.get(picture), max(wanted, default=0.0), policy)
+            unwanted = [s * w for s, w in zip(severities, wanted, strict=True)]
+            verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
             if verdict is not Verdict.REVERT:
                 best[picture] = score  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

@@ -292,7 +292,7 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explaine
         assessment = assess(engine, image)
         severities = assessment.severities[0].tolist()
         score = float(assessment.score[0])
-        verdict, _ = judge(0, score, None, max(severities), policy)
+        verdict, _ = judge(0, score, None, severities, policy)
         found = {d.value: round(s, 3) for d, s in zip(DEGRADATIONS, severities, strict=True)}
         record.update(
             score=round(score, 2), degradations=found, description=describe(found),

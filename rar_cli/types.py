@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -45,14 +45,15 @@ class StopPolicy:
     first_gain: least gain of the score that round 1 must bring; below 0 it trusts the restorer, which
         is trained to bring pictures closer, over small differences of the score.
     min_gain: least gain of the score that every further round must bring.
-    clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove".
+    clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove": one for
+        all, or nine in the order of `DEGRADATIONS`, as some are seen more surely than others.
     max_rounds: most transports per picture.
     """
 
     accept_score: float = 85.0
     first_gain: float = 0.0
     min_gain: float = 0.0
-    clear_severity: float = 0.08
+    clear_severity: float | tuple[float, ...] = 0.08
     max_rounds: int = 4
 
     def __post_init__(self) -> None:
@@ -60,6 +61,17 @@ class StopPolicy:
             raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+        if isinstance(self.clear_severity, Sequence):
+            object.__setattr__(self, "clear_severity", tuple(self.clear_severity))  # JSON knows lists only
+            if len(self.clear_severities) != len(DEGRADATIONS):
+                raise ValueError(f"clear_severity must be one or {len(DEGRADATIONS)}, got {len(self.clear_severities)}")
+
+    @property
+    def clear_severities(self) -> tuple[float, ...]:
+        """`clear_severity` for each of the nine."""
+        if isinstance(self.clear_severity, tuple):
+            return self.clear_severity
+        return len(DEGRADATIONS) * (self.clear_severity,)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from rar_cli import engine as module
+from rar_cli.assessor import AssessorParams, ImageAdapter, StemBlock
 from rar_cli.engine import Engine, mask_of, pick_device, pick_dtype, restore
 from rar_cli.errors import UsageError
 from rar_cli.types import Degradation, StopPolicy, Verdict
@@ -102,6 +103,21 @@ def test_masks_name_what_is_removed():
     assert mask_of((), (Degradation.NOISE,)).tolist() == [0] + [1] * 8
     with pytest.raises(UsageError, match="exclude each other"):
         mask_of((Degradation.RAIN,), (Degradation.NOISE,))
+
+
+def test_blocks_in_the_stem_start_as_nothing_and_stay_exact_in_tiles():
+    plain, grown = ImageAdapter(AssessorParams()), ImageAdapter(AssessorParams(stem_blocks=(1, 1, 2)))
+    assert grown.halo > plain.halo
+    assert [type(m).__name__ for m in grown.stem].count("StemBlock") == 4
+    latent = torch.randn(1, 48, 90, 70)
+    before = grown(latent)[0]
+    for block in grown.stem:
+        if isinstance(block, StemBlock):
+            assert torch.equal(block(x := torch.randn(1, block.first.in_channels, 8, 8)), x)
+            torch.nn.init.normal_(block.second.weight, std=0.03)
+    whole, tiled = grown(latent)[0], grown(latent, tile=32)[0]
+    assert not torch.allclose(whole, before, atol=1e-3)
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
 
 
 def test_impossible_devices_types_and_tiles_are_refused(busy):

@@ -184,8 +184,8 @@ def config_of(published, tmp_path):
         lines += [f"[model.{part}]", *(f"{k} = {json.dumps(v)}" for k, v in plain.items())]
         lines += [f"[model.{part}.config]", *(f"{k} = {json.dumps(v)}" for k, v in config["config"].items())]
     for kind in ("assessor", "restorer", "end_to_end"):
-        lines += ["[[stages]]", f'name = "{kind}"', f'kind = "{kind}"', "steps = 1", "batch_size = 2"]
-        lines += ["context_px = 32", "window_px = 32", "unrolled = 0.5"]
+        lines += ["[[stages]]", f'name = "{kind}"', f'kind = "{kind}"', "steps = 1", "unrolled = 0.5"]
+        lines += ["crops = [{ pictures = 2, context_px = 32, window_px = 32 }]"]
     path = tmp_path / "toy.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -256,7 +256,7 @@ def test_gradient_checkpointing_of_small_parts_is_refused(photos_dir, tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(
         'gradient_checkpointing = true\nname = "x"\n[[stages]]\nname = "a"\nkind = "assessor"\nsteps = 1\n'
-        "context_px = 32\nwindow_px = 32\n"
+        "crops = [{ pictures = 2, context_px = 32, window_px = 32 }]\n"
     )
     with pytest.raises(UsageError, match="paper scale"):
         train(load_config(path), TrainRequest([photos_dir], tmp_path / "run"), lambda text: None)

@@ -8,7 +8,7 @@ from rar_cli.codec import CodecParams
 from rar_cli.errors import WeightsError
 from rar_cli.model import PARTS, Rar, RarParams
 from rar_cli.restorer import RestorerParams
-from rar_cli.train.config import Stage
+from rar_cli.train.config import Crops, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.stages import end_to_end_losses, freeze_for
 from rar_cli.types import DEGRADATIONS
@@ -66,7 +66,7 @@ def test_forced_severities_and_the_mask_reach_the_condition_and_nan_means_found(
 
 
 def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
-    stage = Stage("e2e", "end_to_end", steps=1, batch_size=2, context_px=32, window_px=16)
+    stage = Stage("e2e", "end_to_end", steps=1, crops=(Crops(2, 32, 16),))
     model = busy.train()
     freeze_for(model, stage)
     clean = torch.rand(2, 3, 32, 32)
@@ -74,7 +74,7 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
         clean=clean, degraded=(clean * 0.5).clamp(0, 1), target=clean,
         severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), t=torch.zeros(2),
         forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(2, dtype=torch.bool),
-        window=torch.rand(2, 2),
+        window=torch.rand(2, 2), window_px=16,
     )  # fmt: skip
     end_to_end_losses(model, batch, stage).total.backward()
     parts = {

@@ -4,9 +4,14 @@ import torch
 from rar_cli.train.thresholds import Course, courses, figures, fit
 from rar_cli.types import StopPolicy
 
-CLEAN = Course(True, (90.0, 80.0), (0.02, 0.02), (60.0, 40.0))
-HELPED = Course(False, (30.0, 60.0, 61.0), (0.6, 0.3, 0.3), (20.0, 26.0, 25.0))
-HURT = Course(False, (70.0, 71.0, 71.5), (0.3, 0.3, 0.3), (30.0, 28.0, 27.0))
+
+def nine(*worst):
+    return tuple((severity, *8 * (0.0,)) for severity in worst)
+
+
+CLEAN = Course(True, (90.0, 80.0), nine(0.02, 0.02), (60.0, 40.0))
+HELPED = Course(False, (30.0, 60.0, 61.0), nine(0.6, 0.3, 0.3), (20.0, 26.0, 25.0))
+HURT = Course(False, (70.0, 71.0, 71.5), nine(0.3, 0.3, 0.3), (30.0, 28.0, 27.0))
 
 
 @pytest.mark.parametrize(
@@ -30,8 +35,17 @@ def test_the_fit_leaves_clean_pictures_alone_and_stops_before_harm():
     assert figures([CLEAN, HELPED, HURT], policy) == found
 
 
+def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pictures():
+    # Haze is often suspected in clean pictures, noise never: faint noise is to be seen to, faint haze is not.
+    clean = Course(True, (40.0, 40.0), (4 * (0.0,) + (0.0, 0.3, 0.0, 0.0, 0.0),) * 2, (60.0, 40.0))
+    noisy = Course(False, (40.0, 50.0), ((0.2, *8 * (0.0,)), 9 * (0.0,)), (24.0, 30.0))
+    policy, found = fit([clean, noisy] * 4)
+    assert found == {"gain_db": pytest.approx(6.0), "harmed": 0.0, "clean_accepted": 1.0}
+    assert policy.clear_severities[0] < 0.2 < 0.3 <= policy.clear_severities[5]
+
+
 def test_courses_record_every_round_of_every_suite(busy):
-    found = courses(busy, torch.rand(1, 3, 24, 24))
+    found = courses(busy, torch.rand(1, 3, 24, 24), untouched=torch.rand(2, 3, 24, 24))
     assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
-    assert sum(c.clean for c in found) == 1
-    assert len(found) == 1 + 3 * (9 + 7)
+    assert sum(c.clean for c in found) == 2 + 1
+    assert len(found) == 2 + 1 + 3 * (9 + 7)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
 from rar_cli.recipes import quantise
-from rar_cli.train.config import Stage, TrainConfig, load_config
+from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
 from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.run import TrainRequest, train
@@ -46,25 +46,19 @@ modulation_width = 16
 name = "assess"
 kind = "assessor"
 steps = {steps}
-batch_size = 4
-context_px = 32
-window_px = 16
+crops = [{{ pictures = 4, context_px = 32, window_px = 16 }}]
 [[stages]]
 name = "restore"
 kind = "restorer"
 steps = {steps}
-batch_size = 4
-context_px = 32
-window_px = 16
+crops = [{{ pictures = 4, context_px = 32, window_px = 16 }}]
 teacher_forcing = [0.5, 0.0]
 unrolled = 0.5
 [[stages]]
 name = "together"
 kind = "end_to_end"
 steps = {steps}
-batch_size = 4
-context_px = 32
-window_px = 16
+crops = [{{ pictures = 4, context_px = 32, window_px = 16 }}]
 decay = 0.5
 """
 
@@ -86,9 +80,20 @@ def test_unknown_keys_in_a_config_are_refused_with_the_known_ones(tmp_path):
     path.write_text("stages_typo = 3\n" + path.read_text())
     with pytest.raises(UsageError, match="stages_typo.*TrainConfig knows name"):
         load_config(path)
-    path.write_text('[[stages]]\nname="x"\nkind="assessor"\nsteps=1\nwindow_px=64\ncontext_px=32\n')
+    path.write_text('[[stages]]\nname="x"\nkind="assessor"\nsteps=1\ncrops=[{pictures=1,window_px=64,context_px=32}]\n')
     with pytest.raises(UsageError, match="window_px 64 exceeds context_px 32"):
         load_config(path)
+
+
+def test_crops_of_several_sizes_are_taken_in_turn_and_every_picture_is_counted():
+    sizes = (Crops(4, 16, 8), Crops(2, 32, 16))
+    stages = (Stage("a", "assessor", steps=3, crops=sizes), Stage("b", "restorer", steps=5, crops=sizes))
+    config = TrainConfig("toy", stages)
+    batches = [StepBatches([np.zeros((40, 40, 3), np.uint8)], config)[step] for step in range(8)]
+    assert [b.clean.shape[0] for b in batches] == [4, 2, 4, 4, 2, 4, 2, 4]
+    assert [b.clean.shape[-1] for b in batches] == [16, 32, 16, 16, 32, 16, 32, 16]
+    assert [b.window_px for b in batches] == [8, 16, 8, 8, 16, 8, 16, 8]
+    assert config.samples_before(8) == sum(len(b.t) for b in batches)
 
 
 def test_the_learning_rate_rises_holds_and_falls():

@@ -8,6 +8,10 @@ from rar_cli.verdict import judge
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
 
+def of(worst):
+    return [worst, *8 * [0.0]]
+
+
 @pytest.mark.parametrize(
     ("index", "score", "best", "worst", "expected"),
     [
@@ -23,13 +27,13 @@ POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_sever
     ],
 )
 def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expected):
-    verdict, reason = judge(index, score, best, worst, POLICY)
+    verdict, reason = judge(index, score, best, of(worst), POLICY)
     assert verdict is expected
     assert reason
 
 
 def test_no_round_is_allowed_when_max_rounds_is_zero():
-    assert judge(0, 10.0, None, 0.9, StopPolicy(max_rounds=0))[0] is Verdict.EXHAUSTED
+    assert judge(0, 10.0, None, of(0.9), StopPolicy(max_rounds=0))[0] is Verdict.EXHAUSTED
 
 
 @given(
@@ -40,7 +44,7 @@ def test_no_round_is_allowed_when_max_rounds_is_zero():
     st.integers(0, 8),
 )
 def test_repeat_is_never_given_at_or_past_max_rounds(index, score, best, worst, most):
-    verdict, _ = judge(index, score, best, worst, StopPolicy(max_rounds=most))
+    verdict, _ = judge(index, score, best, of(worst), StopPolicy(max_rounds=most))
     assert verdict is not Verdict.REPEAT or index < most
     if best is not None and score < best:
         assert verdict is Verdict.REVERT
@@ -48,10 +52,10 @@ def test_repeat_is_never_given_at_or_past_max_rounds(index, score, best, worst, 
 
 def test_the_first_round_has_a_margin_of_its_own():
     policy = StopPolicy(accept_score=80.0, first_gain=-2.0, min_gain=0.5, clear_severity=0.1, max_rounds=4)
-    assert judge(1, 49.0, 50.0, 0.5, policy)[0] is Verdict.REPEAT
-    assert judge(1, 47.0, 50.0, 0.5, policy)[0] is Verdict.REVERT
-    assert judge(2, 49.4, 49.0, 0.5, policy)[0] is Verdict.REVERT
-    assert judge(2, 49.6, 49.0, 0.5, policy)[0] is Verdict.REPEAT
+    assert judge(1, 49.0, 50.0, of(0.5), policy)[0] is Verdict.REPEAT
+    assert judge(1, 47.0, 50.0, of(0.5), policy)[0] is Verdict.REVERT
+    assert judge(2, 49.4, 49.0, of(0.5), policy)[0] is Verdict.REVERT
+    assert judge(2, 49.6, 49.0, of(0.5), policy)[0] is Verdict.REPEAT
 
 
 @pytest.mark.parametrize("options", [{"accept_score": 101.0}, {"accept_score": -1.0}, {"max_rounds": -1}])

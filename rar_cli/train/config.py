@@ -15,12 +15,26 @@ StageKind = Literal["assessor", "restorer", "end_to_end"]
 
 
 @dataclass(frozen=True)
+class Crops:
+    """What a batch is made of: `pictures` crops of `context_px`, which the assessor sees, and a window
+    of `window_px` in each, which the restorer works on."""
+
+    pictures: int
+    context_px: int
+    window_px: int
+
+    def __post_init__(self) -> None:
+        if self.window_px > self.context_px:
+            raise UsageError(f"crops: window_px {self.window_px} exceeds context_px {self.context_px}")
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage of the recipe.
 
     loss: how far the restored latent is from the target: charbonnier to begin with, then log_mse.
-    context_px: side of the crop that the assessor sees; window_px: side of the part of it that the
-    restorer works on. teacher_forcing: share of pictures conditioned on their true severities, at
+    crops: taken in turn, one kind per step, so that the assessor learns what pictures of several sizes
+    look like. teacher_forcing: share of pictures conditioned on their true severities, at
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
     the model itself made of them. partial: share with partial targets (steering).
     at_zero: share of pictures at t = 0; the others are uniform on the path.
@@ -30,9 +44,7 @@ class Stage:
     kind: StageKind
     steps: int
     loss: Literal["charbonnier", "log_mse"] = "charbonnier"
-    batch_size: int = 32
-    context_px: int = 128
-    window_px: int = 64
+    crops: tuple[Crops, ...] = (Crops(32, 128, 64),)
     learning_rate: float = 7e-4
     warmup: int = 200
     decay: float = 0.0
@@ -44,8 +56,12 @@ class Stage:
     def __post_init__(self) -> None:
         if self.loss not in RESTORATION_LOSSES:
             raise UsageError(f"stage {self.name}: loss {self.loss} is unknown; use {', '.join(RESTORATION_LOSSES)}")
-        if self.window_px > self.context_px:
-            raise UsageError(f"stage {self.name}: window_px {self.window_px} exceeds context_px {self.context_px}")
+        if not self.crops:
+            raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
+
+    def crops_at(self, step: int) -> Crops:
+        """The crops of a step of the stage."""
+        return self.crops[step % len(self.crops)]
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step of the stage: linear warm-up, plateau, linear decay over its last part."""
@@ -82,6 +98,11 @@ class TrainConfig:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
+    def samples_before(self, step: int) -> int:
+        """Pictures that the steps before a global step have seen."""
+        places = (self.stage_at(i) for i in range(step))
+        return sum(stage.crops_at(at).pictures for stage, at in places)
+
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage that a global step belongs to, and the step within it."""
         for stage in self.stages:
@@ -108,10 +129,17 @@ def load_config(path: Path) -> TrainConfig:
         params = RarParams(**{name: part_params(name, part) for name, part in model.items()})
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: [model]: {error}") from error
-    stages = tuple(_build(Stage, stage, path) for stage in table.pop("stages", []))
+    stages = tuple(_stage(stage, path) for stage in table.pop("stages", []))
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")
     return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
+
+
+def _stage(table: dict[str, Any], path: Path) -> Stage:
+    if isinstance(table.get("crops"), list):
+        table = {**table, "crops": [_build(Crops, crops, path) for crops in table["crops"]]}
+    stage: Stage = _build(Stage, table, path)
+    return stage
 
 
 def _build(kind: Any, table: dict[str, Any], path: Path) -> Any:

@@ -6,9 +6,10 @@ batches that an unbroken run sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ class Batch:
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
     severities, remove_mask: (b, 9). t: (b,). forced, unrolled: (b,) bool. window: (b, 2) y, x in
-    [0, 1) of the free range.
+    [0, 1) of the free range, its side `window_px`.
     """
 
     clean: Tensor
@@ -46,14 +47,19 @@ class Batch:
     forced: Tensor
     unrolled: Tensor
     window: Tensor
+    window_px: int
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, without waiting for the copy."""
-        return Batch(**{k: v.to(device, non_blocking=True) for k, v in self.__dict__.items()})
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Called by the data loader on CUDA, for copies that overlap."""
-        return Batch(**{k: v.pin_memory() for k, v in self.__dict__.items()})
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {k: change(v) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
 
 
 def load_photos(folders: Sequence[Path], least_px: int) -> list[Photo]:
@@ -103,9 +109,10 @@ class StepBatches(Dataset[Batch]):
         cv2.setNumThreads(1)
         stage, at = self.config.stage_at(step)
         rng = np.random.default_rng([self.config.seed, step, self.rank])
-        rows = [self._sample(stage.context_px, stage.partial, rng) for _ in range(stage.batch_size)]
+        crops = stage.crops_at(at)
+        rows = [self._sample(crops.context_px, stage.partial, rng) for _ in range(crops.pictures)]
         clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
-        size = stage.batch_size
+        size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
         return Batch(
             clean=_tensor(clean),
@@ -117,6 +124,7 @@ class StepBatches(Dataset[Batch]):
             forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
             unrolled=torch.from_numpy(rng.random(size) < stage.unrolled),
             window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
+            window_px=crops.window_px,
         )
 
     def _sample(

@@ -40,9 +40,14 @@ AGREE_EVERY = 20
 LICENCE = "the terms of the photographs it was trained on"
 
 VALIDATION_PX = 256
+VALIDATION_SPREAD = 16
 VALIDATION_PHOTOS = 6
-THRESHOLD_PHOTOS = 16
-"""Held-out photographs that the figures while training, and the verdict's thresholds, rest on."""
+"""Figures while training rest on that many of as many evenly spread held-out photographs: the same ones
+since the first run, so that learning curves compare."""
+
+THRESHOLD_PX = 320
+THRESHOLD_PHOTOS = 12
+"""The verdict's thresholds rest on that many held-out photographs degraded, and on all of them clean."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
     torch.manual_seed(config.seed)
-    photos = load_photos(request.data, max(s.context_px for s in config.stages))
+    photos = load_photos(request.data, max(c.context_px for s in config.stages for c in s.crops))
     model = _starting_model(config, request, photos)
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body = _Training(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -146,7 +151,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             parts = {k: float(v) / seen for k, v in sums.items()}
             ledger.write(
                 "step", step=step, stage=stage.name, seconds=clock.seconds(), lr=stage.rate_at(at),
-                samples=step * stage.batch_size, losses=parts,
+                samples=config.samples_before(step), losses=parts,
             )  # fmt: skip
             say(
                 f"step {step} {stage.name} {clock.seconds():.0f} s "
@@ -160,15 +165,15 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             _weights(state, config, request)
         if validates and crops is not None and clock.due("validate", config.validate_minutes):
             assert average is not None
-            _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage.name, clock.seconds(), say)
+            _validate(average, crops, ledger, step, stage.name, clock.seconds(), say)
         if _agreed(accelerator, clock.over()):
             break
     # 5. leave a whole state behind
     state.save(step, clock.seconds())
     if accelerator.is_main_process:
         if average is not None and crops is not None:
-            _validate(average, crops[:VALIDATION_PHOTOS], ledger, step, stage_name, clock.seconds(), say)
-            _fit_thresholds(average, crops, ledger, step, say)
+            _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
+            _fit_thresholds(average, request, ledger, step, say)
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
     return _weights(state, config, request)
 
@@ -240,11 +245,15 @@ def _averaged_model(average: AveragedModel) -> Rar:
 
 
 def _fit_thresholds(
-    average: AveragedModel, crops: Tensor, ledger: Ledger, step: int, say: Callable[[str], None]
+    average: AveragedModel, request: TrainRequest, ledger: Ledger, step: int, say: Callable[[str], None]
 ) -> None:
     """Fit the verdict to what these weights do, and keep it with them."""
     model = _averaged_model(average).eval()
-    model.policy, figures = fit(courses(model, crops))
+    photos = load_photos(request.valid, VALIDATION_PX)
+    random.Random(0).shuffle(photos)  # so that the first few are as mixed as the whole
+    side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
+    crops = centre_crops(photos, side).to(next(model.parameters()).device)
+    model.policy, figures = fit(courses(model, crops[:THRESHOLD_PHOTOS], crops[THRESHOLD_PHOTOS:]))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 
@@ -280,9 +289,9 @@ def _validation_crops(request: TrainRequest, device: torch.device) -> Tensor | N
     if not request.valid:
         return None
     photos = load_photos(request.valid, VALIDATION_PX)
-    chosen = photos[:: max(len(photos) // THRESHOLD_PHOTOS, 1)][:THRESHOLD_PHOTOS]
-    random.Random(0).shuffle(chosen)  # so that the first few are as mixed as the whole
-    return centre_crops(chosen, VALIDATION_PX).to(device)
+    chosen = photos[:: max(len(photos) // VALIDATION_SPREAD, 1)][:VALIDATION_SPREAD]
+    random.Random(0).shuffle(chosen)
+    return centre_crops(chosen[:VALIDATION_PHOTOS], VALIDATION_PX).to(device)
 
 
 def _validate(

@@ -66,7 +66,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     severity = severity_loss(assessment.severities, _remaining(batch, left))
     score = score_loss(assessment.score, _true_score(model, start, clean))
     rank = _rank(model, batch, assessment.score, start, first, clean)
-    cut = _Window(stage, model, batch)
+    cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
@@ -82,8 +82,8 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     the condition of each. The codec is held to reproduce clean pictures by a loss of its own.
     """
     clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
-    cut = _Window(stage, model, batch)
-    pixels = _Window(stage, model, batch, factor=model.params.codec.factor)(batch.target)
+    cut = _Window(model, batch)
+    pixels = _Window(model, batch, factor=model.params.codec.factor)(batch.target)
     truth = cut(target.detach())
     parts: dict[str, Tensor] = {}
     total = start.new_zeros(())
@@ -154,10 +154,10 @@ def _forced(batch: Batch, left: Tensor) -> Tensor:
 class _Window:
     """Cuts each picture's window out of a context-sized tensor."""
 
-    def __init__(self, stage: Stage, model: Rar, batch: Batch, factor: int = 1) -> None:
+    def __init__(self, model: Rar, batch: Batch, factor: int = 1) -> None:
         cell = model.params.codec.factor
-        self.side = stage.window_px // cell
-        free = stage.context_px // cell - self.side + 1
+        self.side = batch.window_px // cell
+        free = batch.clean.shape[-1] // cell - self.side + 1
         self.corners = (batch.window * free).long().tolist()
         self.factor = factor
 

@@ -24,9 +24,13 @@ ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
 
 ACCEPT_SCORES = tuple(range(40, 101, 6))
-FIRST_GAINS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0)
-MIN_GAINS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
-CLEAR_SEVERITIES = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25)
+FIRST_GAINS = (-4.0, -2.0, 0.0, 1.0)
+MIN_GAINS = (0.0, 0.5, 1.0, 2.0, 4.0)
+CLEAR_LEVELS = (0.95, 0.98, 1.0)
+"""Shares of the clean pictures that each degradation's clear severity covers,"""
+CLEAR_FACTORS = (0.6, 0.8, 1.0, 1.3)
+"""times these."""
+LEAST_CLEAR = 0.02
 
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
@@ -36,19 +40,19 @@ HARM_PRICE_DB = 2.0
 
 @dataclass(frozen=True)
 class Course:
-    """One picture through all rounds: round 0 is the input."""
+    """One picture through all rounds: round 0 is the input; nine severities per round."""
 
     clean: bool
     scores: tuple[float, ...]
-    severities: tuple[float, ...]
+    severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
         best: float | None = None
         kept = 0
-        for index, (score, severity) in enumerate(zip(self.scores, self.severities, strict=True)):
-            verdict, _ = judge(index, score, best, severity, policy)
+        for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
+            verdict, _ = judge(index, score, best, severities, policy)
             if verdict is Verdict.REVERT:
                 return kept
             kept, best = index, score
@@ -58,9 +62,15 @@ class Course:
 
 
 @torch.inference_mode()
-def courses(model: Rar, clean: Tensor, seed: int = 2) -> list[Course]:
-    """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds."""
+def courses(model: Rar, clean: Tensor, untouched: Tensor | None = None, seed: int = 2) -> list[Course]:
+    """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds.
+
+    untouched (m, 3, h, w): more pictures that are taken through as they are; false alarms are rare,
+    so they need many.
+    """
     found = []
+    for part in () if untouched is None else torch.split(untouched, len(clean)):
+        found += _course(model, part, part, is_clean=True)
     for names in SUITES.values():
         for severity in SEVERITIES if names else SEVERITIES[:1]:
             rng = np.random.default_rng([seed, round(severity * 100)])
@@ -77,7 +87,7 @@ def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Co
     for index in range(ROUNDS + 1):
         assessment = model.assessor(latent)
         scores.append(assessment.score)
-        severities.append(assessment.severities.amax(1))
+        severities.append(assessment.severities)
         if index < ROUNDS:
             latent = model.move(latent, assessment.condition)
             psnr.append(psnr_db(model.codec.decode(latent), clean))
@@ -88,11 +98,19 @@ def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Co
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     """The best policy of the grid and its figures; clean pictures accepted at round 0 come first."""
     trials = []
-    for accept, first, gain, clear in itertools.product(ACCEPT_SCORES, FIRST_GAINS, MIN_GAINS, CLEAR_SEVERITIES):
+    for accept, first, gain, clear in itertools.product(ACCEPT_SCORES, FIRST_GAINS, MIN_GAINS, _clear(found)):
         trial = StopPolicy(float(accept), first, gain, clear, ROUNDS)
         trials.append((trial, figures(found, trial)))
     allowed = [t for t in trials if t[1]["clean_accepted"] >= CLEAN_ACCEPTED] or trials
     return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])
+
+
+def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
+    """Clear severities to try: what the assessor sees in clean pictures, one by one, more or less strictly."""
+    seen = np.asarray([course.severities[0] for course in found if course.clean])
+    quantiles = [np.quantile(seen, level, axis=0) for level in CLEAR_LEVELS]
+    tries = [np.maximum(q * factor, LEAST_CLEAR).clip(max=1.0) for q in quantiles for factor in CLEAR_FACTORS]
+    return [tuple(round(float(v), 3) for v in clear) for clear in tries]
 
 
 def figures(found: Sequence[Course], policy: StopPolicy) -> dict[str, float]:
