@@ -78,7 +78,7 @@ def utilisation(engine: Engine) -> None:
         peak = flops / median(lambda: layer(x))
         latent = engine.encode(picture((768, 768)))
         condition = engine.assess(latent).condition
-        with FlopCounterMode(display=False) as counter:
+        with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # of direct convolutions
             engine.move(latent, condition)
         seconds = median(lambda: engine.move(latent, condition))
     reached = counter.get_total_flops() / seconds

@@ -19,6 +19,7 @@ from rar_cli.tiling import by_tiles, by_windows
 from rar_cli.transport import time_grid
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation, Restoration, StopPolicy
 from rar_cli.weights import find
+from rar_cli.winograd import speed_up
 
 TILE_PX = 768
 OVERLAP_PX = 128
@@ -47,6 +48,9 @@ class Engine:
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu" and self.dtype == torch.float32:
+            speed_up(model.assessor)
+            speed_up(model.restorer)
         self.policy = model.policy
         self.times = time_grid(steps)
         factor = model.params.codec.factor

@@ -90,8 +90,11 @@ LOOPS: dict[str, Callable[[Engine, Tensor], Tensor]] = {"closed": closed_loop, "
 
 
 def _flops(engine: Engine, image: Tensor) -> float:
-    """Of one assessed round with its encoding and decoding; a multiplication and an addition are two."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    """Of one assessed round with its encoding and decoding; a multiplication and an addition are two.
+
+    Of direct convolutions, which run where gradients could be asked for, whatever saves some of them.
+    """
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         latent = engine.encode(image)
         moved = engine.move(latent, engine.assess(latent).condition)
         engine.decode(moved, (image.shape[-2], image.shape[-1]))
