@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,20 +17,24 @@ from torch import Tensor
 from rar_cli.model import Rar
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
-from rar_cli.types import StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
 from rar_cli.verdict import judge
 
 ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
 
-ACCEPT_SCORES = tuple(range(40, 101, 6))
+ACCEPT_SCORES = (52.0, 64.0, 76.0, 88.0, 100.0)
+"""From 28 dB; below, even what JPEG left is worth a round."""
 FIRST_GAINS = (-4.0, -2.0, 0.0, 1.0)
 MIN_GAINS = (0.0, 0.5, 1.0, 2.0, 4.0)
-CLEAR_LEVELS = (0.95, 0.98, 1.0)
+CLEAR_LEVELS = (0.97, 1.0)
 """Shares of the clean pictures that each degradation's clear severity covers,"""
 CLEAR_FACTORS = (0.6, 0.8, 1.0, 1.3)
 """times these."""
 LEAST_CLEAR = 0.02
+LOUDEST_CLEAN = 8
+"""Clean pictures whose severities a refinement steps through."""
+REFINEMENTS = 2
 
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
@@ -96,13 +100,39 @@ def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Co
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
-    """The best policy of the grid and its figures; clean pictures accepted at round 0 come first."""
-    trials = []
-    for accept, first, gain, clear in itertools.product(ACCEPT_SCORES, FIRST_GAINS, MIN_GAINS, _clear(found)):
-        trial = StopPolicy(float(accept), first, gain, clear, ROUNDS)
-        trials.append((trial, figures(found, trial)))
-    allowed = [t for t in trials if t[1]["clean_accepted"] >= CLEAN_ACCEPTED] or trials
-    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])
+    """The best policy of the grid, refined one clear severity at a time, and its figures.
+
+    Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can.
+    """
+    rest = list(itertools.product(FIRST_GAINS, MIN_GAINS, _clear(found)))
+    refined = []
+    for accept in ACCEPT_SCORES:
+        start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for first, gain, clear in rest])
+        refined.append(_refined(found, start))
+    best = _best(found, refined)
+    return best, figures(found, best)
+
+
+def _refined(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
+    """One clear severity at a time: letting one more clean picture pass may pay for a stricter other."""
+    seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
+    for place in list(range(len(DEGRADATIONS))) * REFINEMENTS:
+        just_above = (max(round(float(v) + 0.001, 3), LEAST_CLEAR) for v in seen[:, place])
+        values = sorted({policy.clear_severities[place], *just_above})
+        policy = _best(found, [_with_clear(policy, place, value) for value in values])
+    return policy
+
+
+def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
+    tried = [(trial, figures(found, trial)) for trial in trials]
+    most = max(f["clean_accepted"] for _, f in tried)
+    allowed = [t for t in tried if t[1]["clean_accepted"] >= min(most, CLEAN_ACCEPTED)]
+    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])[0]
+
+
+def _with_clear(policy: StopPolicy, place: int, value: float) -> StopPolicy:
+    clear = policy.clear_severities
+    return replace(policy, clear_severity=(*clear[:place], value, *clear[place + 1 :]))
 
 
 def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
