@@ -9,7 +9,6 @@ largest difference to the direct result. A backend that is not installed or fail
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rar_cli.bench.cost import median_seconds
 from rar_cli.model import Rar
 from rar_cli.weights import find
 from rar_cli.winograd import speed_up
@@ -88,17 +88,6 @@ def fresh(folder: Path) -> nn.Module:
     return Rar.load(folder).restorer.to(memory_format=torch.channels_last)
 
 
-def milliseconds(run: Run, repeats: int = 7) -> float:
-    """Median after one run to warm up."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(seconds)
-
-
 @contextmanager
 def reported(found: dict[str, object]) -> Iterator[None]:
     """A failure is a figure too."""
@@ -125,15 +114,16 @@ def main() -> None:
     inputs = (latent, torch.zeros(1), condition)
     with torch.no_grad():
         expected = fresh(folder)(*inputs)
-        base = milliseconds(direct(fresh(folder), inputs))
+        base = median_seconds(direct(fresh(folder), inputs))
         for name in options.only or BACKENDS:
             found: dict[str, object] = {"backend": name, "side_px": options.side, "threads": torch.get_num_threads()}
             with reported(found):
                 began = time.perf_counter()
                 run = BACKENDS[name](fresh(folder), inputs)
                 found["prepare_s"] = round(time.perf_counter() - began, 1)
-                found["ms"] = round(milliseconds(run), 1)
-                found["times_as_fast"] = round(base / milliseconds(run), 2)
+                seconds = median_seconds(run)
+                found["ms"] = round(1e3 * seconds, 1)
+                found["times_as_fast"] = round(base / seconds, 2)
                 found["difference"] = float((run() - expected).abs().max())
 
 

@@ -10,12 +10,9 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -24,22 +21,11 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from rar_cli.bench.cost import stage_seconds
+from rar_cli.bench.cost import median_seconds, stage_seconds
 from rar_cli.engine import Engine, load, restore
 from rar_cli.types import StopPolicy
 
 SIZES = {"small": (256, 256), "middle": (1152, 1728), "large": (4000, 6000)}
-
-
-def median(run: Callable[[], object], repeats: int = 5) -> float:
-    """Seconds, after one run to warm up."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
 
 
 def picture(size: tuple[int, int]) -> torch.Tensor:
@@ -75,12 +61,12 @@ def utilisation(engine: Engine) -> None:
     layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(engine.device, engine.dtype).to(memory_format=torch.channels_last)
     flops = 2 * 8 * 64 * 64 * 9 * 128 * 128
     with torch.inference_mode():
-        peak = flops / median(lambda: layer(x))
+        peak = flops / median_seconds(lambda: layer(x))
         latent = engine.encode(picture((768, 768)))
         condition = engine.assess(latent).condition
         with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # of direct convolutions
             engine.move(latent, condition)
-        seconds = median(lambda: engine.move(latent, condition))
+        seconds = median_seconds(lambda: engine.move(latent, condition))
     reached = counter.get_total_flops() / seconds
     say("utilisation", dtype=str(engine.dtype), peak_gflops=round(peak / 1e9), transport_gflops=round(reached / 1e9),
         share_of_peak=round(reached / peak, 3))  # fmt: skip
@@ -89,7 +75,7 @@ def utilisation(engine: Engine) -> None:
 def rounds(engine: Engine) -> None:
     """A further round beside the first, which also encodes and decodes."""
     image = picture((768, 1152))
-    seconds = {n: median(lambda n=n: restore(engine, image, policy(n))) for n in (1, 2, 3)}
+    seconds = {n: median_seconds(lambda n=n: restore(engine, image, policy(n))) for n in (1, 2, 3)}
     further = (seconds[3] - seconds[1]) / 2
     say("rounds", first=round(seconds[1], 3), further=round(further, 3), share=round(further / seconds[1], 3))
 
@@ -99,8 +85,8 @@ def against_nlm(engine: Engine) -> None:
     image = picture((768, 1152))
     array = image[0].permute(1, 2, 0).contiguous().numpy()
     megapixels = array.shape[0] * array.shape[1] / 1e6
-    ours = megapixels / median(lambda: restore(engine, image, policy(1)), 3)
-    theirs = megapixels / median(lambda: cv2.fastNlMeansDenoisingColored(array, None, 10, 10, 7, 21), 3)
+    ours = megapixels / median_seconds(lambda: restore(engine, image, policy(1)), 3)
+    theirs = megapixels / median_seconds(lambda: cv2.fastNlMeansDenoisingColored(array, None, 10, 10, 7, 21), 3)
     say("against_nlm", rar_mp_per_s=round(ours, 3), nlm_mp_per_s=round(theirs, 3), ratio=round(ours / theirs, 2))
 
 
@@ -140,10 +126,10 @@ def cold_start(engine: Engine) -> None:
         image = picture((480, 640))
         Image.fromarray(image[0].permute(1, 2, 0).contiguous().numpy()).save(path)
         with torch.inference_mode():
-            compute = median(lambda: engine.assess(engine.encode(image)))
+            compute = median_seconds(lambda: engine.assess(engine.encode(image)))
 
         def process(*command: str) -> float:
-            return median(lambda: subprocess.run([sys.executable, *command], check=True, capture_output=True))
+            return median_seconds(lambda: subprocess.run([sys.executable, *command], check=True, capture_output=True))
 
         plain = process("-c", "import torch")
         whole = process("-m", "rar_cli", "assess", str(path))

@@ -6,6 +6,8 @@ well; oneDNN has no such kernel for CPUs. Results differ from the direct ones by
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -69,21 +71,22 @@ def _gains(layer: nn.Conv2d) -> bool:
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A trained 3x3 convolution, stride and padding 1. Where gradients or half precision are asked for, the
-    direct one runs."""
-
-    transformed: Tensor
+    """A trained 3x3 convolution, stride and padding 1. Where gradients or half precision are asked for, and on
+    other devices, the direct one runs."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-        kernel = torch.einsum("kp,oip->kio", FROM_KERNEL, layer.weight.detach().double().flatten(2))
-        self.register_buffer("transformed", kernel.float(), persistent=False)
+
+    @cached_property
+    def transformed(self) -> Tensor:
+        """The kernel as (36, in, out); made at first use, as assessing alone never uses the restorer's."""
+        return torch.einsum("kp,oip->kio", FROM_KERNEL, self.weight.detach().double().flatten(2)).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, in, h, w) -> (b, out, h, w), channels_last."""
-        direct = torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type) or x.dtype != torch.float32
-        if direct or min(x.shape[-2:]) < LEAST_CELLS:
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if torch.is_grad_enabled() or not plain or min(x.shape[-2:]) < LEAST_CELLS:
             return super().forward(x)
         return winograd(x, self.transformed, self.bias)
 

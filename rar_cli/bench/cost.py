@@ -30,7 +30,7 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
     """Medians after a warm-up for one picture, image (1, 3, h, w) in [0, 1]; seconds and FLOPs."""
     with torch.inference_mode():
         stages = stage_seconds(engine, image)
-        loops = {name: _median(partial(loop, engine, image)) for name, loop in LOOPS.items()}
+        loops = {name: median_seconds(partial(loop, engine, image)) for name, loop in LOOPS.items()}
     pixels = image.shape[-1] * image.shape[-2]
     per_round = {name: seconds / ROUNDS for name, seconds in loops.items()}
     return {
@@ -60,12 +60,12 @@ def stage_seconds(engine: Engine, image: Tensor) -> dict[str, float]:
     latent = engine.encode(image)
     condition = engine.assess(latent).condition
     return {
-        "read": _median(lambda: read_picture(data, "picture")),
-        "encode": _median(lambda: engine.encode(image)),
-        "assess": _median(lambda: engine.assess(latent)),
-        "transport": _median(lambda: engine.move(latent, condition)),
-        "decode": _median(lambda: engine.decode(latent, size, torch.uint8)),
-        "write": _median(lambda: encode_picture(picture, "PNG")),
+        "read": median_seconds(lambda: read_picture(data, "picture")),
+        "encode": median_seconds(lambda: engine.encode(image)),
+        "assess": median_seconds(lambda: engine.assess(latent)),
+        "transport": median_seconds(lambda: engine.move(latent, condition)),
+        "decode": median_seconds(lambda: engine.decode(latent, size, torch.uint8)),
+        "write": median_seconds(lambda: encode_picture(picture, "PNG")),
     }
 
 
@@ -101,10 +101,11 @@ def _flops(engine: Engine, image: Tensor) -> float:
     return float(counter.get_total_flops())
 
 
-def _median(run: Callable[[], object]) -> float:
+def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median of the seconds that a run takes, after one to warm up."""
     run()
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
