@@ -28,6 +28,9 @@ class Entry:
     patterns: tuple[str, ...] = ("*.safetensors", "*.json")
 
 
+SD35 = "b940f670f0eda2d07fbb75229e779da1ad11eb80"
+"""Revision of Stable Diffusion 3.5 Medium that its parts are taken from."""
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="rar-s",
@@ -43,6 +46,7 @@ ENTRIES: tuple[Entry, ...] = (
         origin="Stability AI, Stable Diffusion 3.5 Medium",
         megabytes=168,
         repository="stabilityai/stable-diffusion-3.5-medium",
+        revision=SD35,
         subfolder="vae",
         sha256={
             "diffusion_pytorch_model.safetensors": "8f53304a79335b55e13ec50f63e5157fee4deb2f30d5fae0654e2b2653c109dc"
@@ -55,6 +59,7 @@ ENTRIES: tuple[Entry, ...] = (
         origin="Stability AI, Stable Diffusion 3.5 Medium",
         megabytes=4940,
         repository="stabilityai/stable-diffusion-3.5-medium",
+        revision=SD35,
         subfolder="transformer",
     ),
     Entry(

@@ -1,7 +1,10 @@
 """Paper scale at toy width: the very path that loads pretrained components, saved first in their public forms."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.sizes import sizes
 from rar_cli.types import StopPolicy
 from rar_cli.weights import find, write_manifest
+from tests.conftest import ROOT
 
 KL = {
     "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
@@ -201,6 +205,46 @@ def test_one_command_trains_it_end_to_end(published, photos_dir, tmp_path):
         before, after = (dict(getattr(m, part).named_parameters()) for m in (begun, ended))
         assert set(before) == set(after)
         assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("published", ["sd3"], indirect=True)
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, tmp_path, precision):
+    """Two processes over gloo; the shards stop after three steps and go on to five, the whole models run through."""
+    if precision == "bf16":  # as the config of the true sizes has it: LoRA in float32 within a frozen core in bfloat16
+        published = {**published, "assessor": {**published["assessor"], "dtype": "bfloat16"}}
+    short = config_of(published, tmp_path)
+    text = short.read_text().replace("average_decay = 0.9", f'average_decay = 0.0\nmixed_precision = "{precision}"')
+    text = text.replace("unrolled = 0.5", "unrolled = 0.5\nwarmup = 1")
+    short.write_text(text)
+    (long := tmp_path / "long.toml").write_text("steps = 3".join(text.rsplit("steps = 1", 1)))
+
+    def run(config, out, sharded, *more):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        command += ["-m", "tests.sharding", "train", "--data", str(photos_dir), "--config", str(config)]
+        fsdp = {"FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+        fsdp |= {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_SYNC_MODULE_STATES": "true"}  # what it adds itself
+        environment = {
+            **os.environ, "ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": str(sharded).lower(), **fsdp,
+            "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        done = subprocess.run(
+            [*command, "--out", str(out), *more], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return Rar.load(out / "weights").state_dict()
+
+    run(short, tmp_path / "shards", True)
+    shards = run(long, tmp_path / "shards", True, "--resume")
+    whole = run(long, tmp_path / "whole", False)
+    assert (tmp_path / "shards" / "checkpoint" / "pytorch_model_fsdp_0").is_dir()
+    torch.manual_seed(0)
+    begun = Rar(load_config(long).model, pretrained=True).state_dict()
+    learned = {name: (tensor - begun[name]).abs().mean() for name, tensor in whole.items()}
+    assert sum(change > 0 for change in learned.values()) > 100
+    for name, change in learned.items():
+        apart = (shards[name] - whole[name]).abs().mean()
+        assert apart <= (0.02 if precision == "no" else 0.2) * change + 1e-6, name
 
 
 def test_sizes_are_counted_without_memory(published, tmp_path):

@@ -10,7 +10,7 @@ from rar_cli.model import PARTS, Rar, RarParams
 from rar_cli.restorer import RestorerParams
 from rar_cli.train.config import Crops, Stage
 from rar_cli.train.data import Batch
-from rar_cli.train.stages import end_to_end_losses, freeze_for
+from rar_cli.train.stages import end_to_end_losses, let_learn
 from rar_cli.types import DEGRADATIONS
 
 
@@ -68,7 +68,7 @@ def test_forced_severities_and_the_mask_reach_the_condition_and_nan_means_found(
 def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
     stage = Stage("e2e", "end_to_end", steps=1, crops=(Crops(2, 32, 16),))
     model = busy.train()
-    freeze_for(model, stage)
+    let_learn(model)
     clean = torch.rand(2, 3, 32, 32)
     batch = Batch(
         clean=clean, degraded=(clean * 0.5).clamp(0, 1), target=clean,

@@ -65,7 +65,7 @@ class AutoencoderCodec(nn.Module):
     @torch.no_grad()
     def mse(self, latent: Tensor, reference: Tensor) -> Tensor:
         """Mean squared error (b,) of the decoded pictures: no latent distance stands for it here."""
-        pictures = (self.decode(x).clamp(0, 1) for x in (latent, reference))
+        pictures = (self.decode(x).float().clamp(0, 1) for x in (latent, reference))
         first, second = pictures
         return (first - second).square().mean(dim=(1, 2, 3))
 

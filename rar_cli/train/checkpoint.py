@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -26,6 +27,10 @@ class Checkpoint:
     body: nn.Module
     average: AveragedModel | None
     optimizer: torch.optim.Optimizer
+
+    def __post_init__(self) -> None:
+        if self.accelerator.distributed_type is DistributedType.FSDP:
+            _give_states(self.optimizer)
 
     def save(self, step: int, seconds: float) -> None:
         """Write the state after `step` steps and so many seconds of training."""
@@ -66,3 +71,16 @@ class Checkpoint:
             self.optimizer.load_state_dict(tensors["optimizer"])
         progress = json.loads((folder / "progress.json").read_text())
         return int(progress["step"]), float(progress["seconds"])
+
+
+def _give_states(optimizer: torch.optim.Optimizer) -> None:
+    """A state, all zeros, for every parameter that may learn: the loader of shards misses those that have none
+    because their stage has not come yet."""
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for state in optimizer.state.values():
+        state["step"].zero_()

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from rar_cli.degradations import Image
 from rar_cli.errors import UsageError
 from rar_cli.recipes import quantise, random_recipe
-from rar_cli.train.config import TrainConfig
+from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 
 Photo = NDArray[np.uint8]
@@ -79,11 +79,12 @@ def load_photos(folders: Sequence[Path], least_px: int) -> list[Photo]:
 def crop(photo: Photo, size_px: int, rng: Generator) -> Image:
     """A random crop at a random scale, down to the whole photograph; mirrored, sometimes turned.
 
-    Mostly reduced below 0.75, so that the traces of the file's own compression are gone.
+    Mostly reduced below 0.75, so that the traces of the file's own compression are gone; at its own scale
+    often enough for the assessor to know what photographs are like that are not.
     """
     height, width = photo.shape[:2]
     least = size_px / min(height, width)
-    scale = 1.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(min(least, 0.75)), np.log(0.75))))
+    scale = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(np.log(min(least, 0.75)), np.log(0.75))))
     side = min(int(round(size_px / max(scale, least))), height, width)
     y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     part = photo[y : y + side, x : x + side]
@@ -122,10 +123,14 @@ class StepBatches(Dataset[Batch]):
             remove_mask=torch.from_numpy(remove),
             t=torch.from_numpy(t),
             forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
-            unrolled=torch.from_numpy(rng.random(size) < stage.unrolled),
+            unrolled=torch.from_numpy(rng.permutation(size) < self._unrolled(stage, step, size)),
             window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
             window_px=crops.window_px,
         )
+
+    def _unrolled(self, stage: Stage, step: int, size: int) -> int:
+        """How many pictures of a step are unrolled: as many in every process, for shards are gathered in step."""
+        return int(stage.unrolled * size + np.random.default_rng([self.config.seed, step]).random())
 
     def _sample(
         self, size_px: int, partial: float, rng: Generator

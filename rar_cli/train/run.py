@@ -7,13 +7,13 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
@@ -26,7 +26,7 @@ from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
 from rar_cli.train.ledger import Ledger
-from rar_cli.train.stages import Losses, freeze_for, losses
+from rar_cli.train.stages import Losses, let_learn, losses
 from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate
 from rar_cli.weights import write_manifest
@@ -71,6 +71,9 @@ class _Training(nn.Module):
     def __init__(self, model: Rar) -> None:
         super().__init__()
         self.model = model
+        # What shards are gathered by: the layers that the public components name, where they are there.
+        named = {name for part in model.modules() for name in getattr(part, "_no_split_modules", None) or ()}
+        self._no_split_modules = sorted(named & {type(part).__name__ for part in model.modules()})
 
     def forward(self, batch: Batch, stage_name: str, config: TrainConfig) -> Losses:
         stage = next(s for s in config.stages if s.name == stage_name)
@@ -96,11 +99,15 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     # Every stage leaves some parts out, so the processes must agree on what has a gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
+    _shard_as_it_is(getattr(accelerator.state, "fsdp_plugin", None))
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, max(c.context_px for s in config.stages for c in s.crops))
     model = _starting_model(config, request, photos)
+    let_learn(model)
     average = _averaged(model, config.average_decay) if config.average_decay else None
-    body = _Training(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    body = _Training(model)
+    if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
+        body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(body.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=config.weight_decay)
     body, optimizer = accelerator.prepare(body, optimizer)
     if average is not None:
@@ -128,9 +135,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     stage_name = ""
     for batch in batches:
         stage, at = config.stage_at(step)
-        if stage.name != stage_name:
-            stage_name = stage.name
-            freeze_for(accelerator.unwrap_model(body).model, stage)
+        stage_name = stage.name
         for group in optimizer.param_groups:
             group["lr"] = stage.rate_at(at)
         with accelerator.autocast():
@@ -176,6 +181,18 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             _fit_thresholds(average, request, ledger, step, say)
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
     return _weights(state, config, request)
+
+
+def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:
+    """Autocast casts what a sharded model computes with, and every process reads the weights: cast at the door,
+    the truth that losses compare with would be rounded, and buffers (SD3's positions) cannot be sent around."""
+    if plugin is None:
+        return
+    plugin.cpu_ram_efficient_loading = False
+    if plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = replace(
+            plugin.mixed_precision_policy, cast_forward_inputs=False, output_dtype=None
+        )
 
 
 def _agreed(accelerator: Accelerator, decision: bool) -> bool:

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rar_cli.large.assessor import LanguageAssessor
 from rar_cli.model import PARTS, Rar
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.stages import freeze_for
+from rar_cli.train.stages import let_learn
 
 GIB = 2**30
 
@@ -64,15 +64,12 @@ def sizes(config: TrainConfig, side_px: int = PICTURE_PX) -> Sizes:
         flops = _flops(model, side_px)
     if isinstance(model.assessor, LanguageAssessor):
         model.assessor.add_lora()
-    learned = set()
-    for stage in config.stages:
-        freeze_for(model, stage)
-        learned |= {name for name, p in model.named_parameters() if p.requires_grad}
+    let_learn(model)
     parts = []
     for name in PARTS:
         named = dict(getattr(model, name).named_parameters())
         count = sum(p.numel() for p in named.values())
-        trained = sum(p.numel() for k, p in named.items() if f"{name}.{k}" in learned)
+        trained = sum(p.numel() for p in named.values() if p.requires_grad)
         gib = sum(p.numel() * p.element_size() for p in named.values()) / GIB
         parts.append(Part(name, count, trained, gib, flops[name] / 1e9))
     weights = sum(part.gib for part in parts)

@@ -29,11 +29,11 @@ class Losses:
     parts: dict[str, Tensor]
 
 
-def freeze_for(model: Rar, stage: Stage) -> None:
-    """Let only the parts learn that the stage trains."""
-    model.codec.let_learn(stage.kind == "end_to_end")
-    model.assessor.let_learn(True)
-    model.restorer.let_learn(stage.kind != "assessor")
+def let_learn(model: Rar) -> None:
+    """Let all that some stage trains learn, from the beginning: a stage gives gradients to what it uses alone,
+    and shards want to know at once what will ever have one."""
+    for part in (model.codec, model.assessor, model.restorer):
+        part.let_learn(True)
 
 
 def losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
@@ -71,7 +71,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_t = on_path(z_0, z_1, batch.t)
     v = model.restorer(z_t, batch.t, assessment.condition)
     restoration = RESTORATION_LOSSES[stage.loss](velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
-    total = restoration + severity + 0.1 * score + 0.05 * rank
+    total = restoration + severity + 0.3 * score + 0.1 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
 
 
@@ -128,7 +128,7 @@ def _own_work(model: Rar, batch: Batch, start: Tensor, target: Tensor) -> tuple[
     condition = model.assessor(start[chosen], remove_mask=batch.remove_mask[chosen]).condition
     restored = model.move(start[chosen], condition)
     left[chosen] = _left(model, restored, start[chosen], target[chosen])
-    return start.index_copy(0, chosen, restored), left
+    return start.index_copy(0, chosen, restored.to(start.dtype)), left
 
 
 def _remaining(batch: Batch, left: Tensor) -> Tensor:
