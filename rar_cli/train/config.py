@@ -78,12 +78,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run: the model, the stages in order, and what is common to them."""
+    """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer steps,
+    adamw can be sharded."""
 
     name: str
     stages: tuple[Stage, ...]
     model: RarParams = RarParams()
     seed: int = 0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.01
     clip_norm: float = 0.5
     average_decay: float = 0.999
@@ -92,6 +94,10 @@ class TrainConfig:
     validate_minutes: float = 25.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "muon"):
+            raise UsageError(f"optimizer {self.optimizer} is unknown; use adamw or muon")
 
     @property
     def total_steps(self) -> int:

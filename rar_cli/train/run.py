@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -26,6 +26,7 @@ from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
 from rar_cli.train.ledger import Ledger
+from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
 from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate
@@ -108,8 +109,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     body = _Training(model)
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
         body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(body.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    body, optimizer = accelerator.prepare(body, optimizer)
+    body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))
     if average is not None:
         average.to(accelerator.device)
     # 2. resume
@@ -181,6 +181,16 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             _fit_thresholds(average, request, ledger, step, say)
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
     return _weights(state, config, request)
+
+
+def _optimizer(body: nn.Module, config: TrainConfig, accelerator: Accelerator) -> torch.optim.Optimizer:
+    """What the config names, over all parameters; the stages give the learning rate."""
+    adamw: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(body.parameters(), **adamw)
+    if accelerator.distributed_type is DistributedType.FSDP:
+        raise UsageError('optimizer muon: needs whole matrices, which shards are not; set optimizer = "adamw"')
+    return Muon(body.parameters(), matrices_of(body), **adamw)
 
 
 def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:

@@ -1,0 +1,85 @@
+"""Muon: every matrix steps along the orthogonal factor of its momentum; all else steps as AdamW does.
+
+Jordan et al., "Muon", 2024; scaled after arXiv 2502.16982, Sec. 2.2, so that AdamW's learning rates and weight decay
+hold. torch's own takes no kernels of convolutions, which most of this network is, and computes in bfloat16, which
+few CPUs have.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.775, 2.0315)
+"""Of Newton and Schulz's iteration: singular values come near 1, to a third, which is near enough and quick."""
+
+SCALE = 0.2
+"""Root mean square of a step in units of the learning rate: what AdamW's steps usually have."""
+
+LEAST_SIDE, MOST_ROWS = 32, 1024
+"""Smaller matrices are no matrices to speak of; taller ones cost more than they gain."""
+
+
+def matrices_of(model: nn.Module) -> list[Tensor]:
+    """The weights of linear layers and convolutions that are worth it; a kernel is (out, in * height * width)."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
+    return [
+        layer.weight
+        for layer in layers
+        if LEAST_SIDE <= layer.weight.shape[0] <= MOST_ROWS and layer.weight[0].numel() >= LEAST_SIDE
+    ]
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW whose `matrices` go Muon's way. The state is AdamW's, so a run can go on with either."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], matrices: Iterable[Tensor], **adamw: Any) -> None:
+        super().__init__(parameters, **adamw)
+        self.matrices = {id(parameter) for parameter in matrices}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of all parameters that have a gradient; those of matrices are used up."""
+        alike: dict[tuple[int, int], list[tuple[nn.Parameter, dict[str, Any]]]] = defaultdict(list)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) in self.matrices and parameter.grad is not None:
+                    alike[parameter.shape[0], parameter[0].numel()].append((parameter, group))
+        for (rows, columns), members in alike.items():
+            ahead = [self._momentum(parameter, group).reshape(rows, columns) for parameter, group in members]
+            size = SCALE * max(rows, columns) ** 0.5
+            for (parameter, group), factor in zip(members, orthogonal(torch.stack(ahead)), strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(factor.reshape(parameter.shape), alpha=-group["lr"] * size)
+                parameter.grad = None
+        return super().step(closure)
+
+    def _momentum(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
+        """Nesterov's momentum; the second moment is kept for AdamW alone."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        state["exp_avg"].lerp_(gradient, 1 - MOMENTUM)
+        state["exp_avg_sq"].lerp_(gradient.square(), 1 - group["betas"][1])
+        return gradient.lerp(state["exp_avg"], MOMENTUM)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """The orthogonal factors (b, m, n) of matrices (b, m, n), singular values between about 0.7 and 1.2."""
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+    first, second, third = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        polynomial = torch.baddbmm(square, square, square, beta=second, alpha=third)
+        x = torch.baddbmm(x, polynomial, x, beta=first)
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
