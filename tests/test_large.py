@@ -255,6 +255,7 @@ def test_sizes_are_counted_without_memory(published, tmp_path):
     assert found.parts[0].trained == 0
     assert 0 < found.parts[1].trained < found.parts[1].parameters
     assert found.training_gib > found.inference_gib > 0
+    assert found.disjoint_over_closed > 1.0
 
 
 def test_the_shipped_paper_scale_config_has_the_shapes_of_the_paper():

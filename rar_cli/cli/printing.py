@@ -109,3 +109,4 @@ def print_sizes(name: str, found: Sizes) -> None:
     sizes_table(rows, console_for())
     typer.echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
     typer.echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")
+    typer.echo(f"{name}: a round that goes through pixels takes {found.disjoint_over_closed:.1f} times the FLOPs")

@@ -39,11 +39,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Sizes:
-    """inference_gib: weights and room to work. training_gib: with gradients, both moments of Adam and the average."""
+    """inference_gib: weights and room to work. training_gib: with gradients, both moments of Adam and the average.
+    disjoint_over_closed: FLOPs of a round that decodes, assesses pixels and encodes again, beside a round in the
+    latent space."""
 
     parts: tuple[Part, ...]
     inference_gib: float
     training_gib: float
+    disjoint_over_closed: float
 
     @property
     def inference_gpu(self) -> str:
@@ -71,27 +74,32 @@ def sizes(config: TrainConfig, side_px: int = PICTURE_PX) -> Sizes:
         count = sum(p.numel() for p in named.values())
         trained = sum(p.numel() for p in named.values() if p.requires_grad)
         gib = sum(p.numel() * p.element_size() for p in named.values()) / GIB
-        parts.append(Part(name, count, trained, gib, flops[name] / 1e9))
+        parts.append(Part(name, count, trained, gib, sum(flops[name]) / 1e9))
     weights = sum(part.gib for part in parts)
     trained = sum(part.trained for part in parts)
     state = trained * 4 * 3 / GIB  # gradient and two moments in float32
     averaged = weights if config.average_decay else 0.0
-    return Sizes(tuple(parts), weights * OVERHEAD, (weights + state + averaged) * OVERHEAD)
+    encode, decode = flops["codec"]
+    closed = sum(flops["assessor"] + flops["restorer"])
+    disjoint = (closed + decode + 2 * encode) / closed  # two tools, each of which encodes
+    return Sizes(tuple(parts), weights * OVERHEAD, (weights + state + averaged) * OVERHEAD, disjoint)
 
 
-def _flops(model: Rar, side_px: int) -> dict[str, float]:
+def _flops(model: Rar, side_px: int) -> dict[str, tuple[float, ...]]:
+    """Of each part's calls in a round: the codec encodes and decodes, the others are called once."""
     image = torch.empty(1, 3, side_px, side_px, device="meta")
-    found = {}
-    with FlopCounterMode(display=False) as codec:
+    found: dict[str, tuple[float, ...]] = {}
+    with FlopCounterMode(display=False) as encoder:
         latent = model.codec.encode(image)
+    with FlopCounterMode(display=False) as decoder:
         model.codec.decode(latent)
-    found["codec"] = float(codec.get_total_flops())
+    found["codec"] = (float(encoder.get_total_flops()), float(decoder.get_total_flops()))
     with FlopCounterMode(display=False) as assessor:
         condition = model.assessor(latent).condition
-    found["assessor"] = float(assessor.get_total_flops())
+    found["assessor"] = (float(assessor.get_total_flops()),)
     with FlopCounterMode(display=False) as restorer:
         model.move(latent, condition)
-    found["restorer"] = float(restorer.get_total_flops())
+    found["restorer"] = (float(restorer.get_total_flops()),)
     return found
 
 
