@@ -29,7 +29,7 @@ from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
 from rar_cli.train.thresholds import courses, fit
-from rar_cli.train.validation import centre_crops, validate
+from rar_cli.train.validation import centre_crops, validate, whole
 from rar_cli.weights import write_manifest
 
 LOG_EVERY = 100
@@ -48,7 +48,9 @@ since the first run, so that learning curves compare."""
 
 THRESHOLD_PX = 320
 THRESHOLD_PHOTOS = 12
-"""The verdict's thresholds rest on that many held-out photographs degraded, and on all of them clean."""
+UNTOUCHED_PX = 1024
+"""The verdict's thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole
+up to a size."""
 
 
 @dataclass(frozen=True)
@@ -279,8 +281,9 @@ def _fit_thresholds(
     photos = load_photos(request.valid, VALIDATION_PX)
     random.Random(0).shuffle(photos)  # so that the first few are as mixed as the whole
     side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
-    crops = centre_crops(photos, side).to(next(model.parameters()).device)
-    model.policy, figures = fit(courses(model, crops[:THRESHOLD_PHOTOS], crops[THRESHOLD_PHOTOS:]))
+    device = next(model.parameters()).device
+    crops = centre_crops(photos[:THRESHOLD_PHOTOS], side).to(device)
+    model.policy, figures = fit(courses(model, crops, [whole(photo, UNTOUCHED_PX).to(device) for photo in photos]))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

@@ -66,15 +66,15 @@ class Course:
 
 
 @torch.inference_mode()
-def courses(model: Rar, clean: Tensor, untouched: Tensor | None = None, seed: int = 2) -> list[Course]:
+def courses(model: Rar, clean: Tensor, untouched: Sequence[Tensor] = (), seed: int = 2) -> list[Course]:
     """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds.
 
-    untouched (m, 3, h, w): more pictures that are taken through as they are; false alarms are rare,
-    so they need many.
+    untouched: more pictures (3, h, w) that are taken through as they are, whole ones best: false alarms are
+    rare, so they need many, and crops raise fewer.
     """
     found = []
-    for part in () if untouched is None else torch.split(untouched, len(clean)):
-        found += _course(model, part, part, is_clean=True)
+    for picture in untouched:
+        found += _course(model, picture[None], picture[None], is_clean=True)
     for names in SUITES.values():
         for severity in SEVERITIES if names else SEVERITIES[:1]:
             rng = np.random.default_rng([seed, round(severity * 100)])
@@ -86,7 +86,7 @@ def courses(model: Rar, clean: Tensor, untouched: Tensor | None = None, seed: in
 
 
 def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
-    latent = model.codec.encode(image)
+    latent, size = model.codec.encode(image), (image.shape[-2], image.shape[-1])
     scores, severities, psnr = [], [], [psnr_db(image, clean)]
     for index in range(ROUNDS + 1):
         assessment = model.assessor(latent)
@@ -94,7 +94,7 @@ def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Co
         severities.append(assessment.severities)
         if index < ROUNDS:
             latent = model.move(latent, assessment.condition)
-            psnr.append(psnr_db(model.codec.decode(latent), clean))
+            psnr.append(psnr_db(model.codec.decode(latent, size), clean))
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
 

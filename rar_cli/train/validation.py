@@ -23,11 +23,14 @@ SUITES: dict[str, tuple[Degradation, ...]] = {
 
 def centre_crops(photos: Sequence[Photo], side: int) -> Tensor:
     """(n, 3, side, side) in [0, 1] from photographs at least `side` px on both sides."""
-    crops = []
-    for photo in photos:
-        y, x = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
-        crops.append(torch.from_numpy(photo[y : y + side, x : x + side].copy()))
-    return torch.stack(crops).permute(0, 3, 1, 2).float() / 255.0
+    return torch.stack([whole(photo, side) for photo in photos])
+
+
+def whole(photo: Photo, most: int) -> Tensor:
+    """(3, h, w) in [0, 1]: the middle of a photograph, all of it where no side exceeds `most` px."""
+    height, width = (min(side, most) for side in photo.shape[:2])
+    y, x = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+    return torch.from_numpy(photo[y : y + height, x : x + width].copy()).permute(2, 0, 1).float() / 255.0
 
 
 @torch.inference_mode()
