@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import FullyShardedDataParallelPlugin
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from rar_cli.engine import Engine, restore
 from rar_cli.errors import UsageError, WeightsError
 from rar_cli.model import LARGE, Rar, RarParams, part_params
 from rar_cli.train.config import load_config
-from rar_cli.train.run import TrainRequest, train
+from rar_cli.train.run import TrainRequest, _shard_as_it_is, train
 from rar_cli.train.sizes import sizes
 from rar_cli.types import StopPolicy
 from rar_cli.weights import find, write_manifest
@@ -205,6 +206,11 @@ def test_one_command_trains_it_end_to_end(published, photos_dir, tmp_path):
         before, after = (dict(getattr(m, part).named_parameters()) for m in (begun, ended))
         assert set(before) == set(after)
         assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_shards_of_the_first_kind_are_refused():
+    with pytest.raises(UsageError, match="--fsdp_version 2"):
+        _shard_as_it_is(FullyShardedDataParallelPlugin(fsdp_version=1))
 
 
 @pytest.mark.parametrize("published", ["sd3"], indirect=True)

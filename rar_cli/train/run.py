@@ -200,6 +200,8 @@ def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:
     the truth that losses compare with would be rounded, and buffers (SD3's positions) cannot be sent around."""
     if plugin is None:
         return
+    if plugin.fsdp_version != 2:
+        raise UsageError("shards of FSDP's first kind are not supported; pass --fsdp_version 2 to accelerate launch")
     plugin.cpu_ram_efficient_loading = False
     if plugin.mixed_precision_policy is not None:
         plugin.mixed_precision_policy = replace(
