@@ -78,8 +78,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer steps,
-    adamw can be sharded."""
+    """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
+    longer steps, adamw can be sharded."""
 
     name: str
     stages: tuple[Stage, ...]
