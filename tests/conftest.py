@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,16 @@ from rar_cli.weights import write_manifest
 from tests.fakes import tiny_params
 
 ROOT = Path(__file__).parent.parent
+
+
+def in_two_processes(module: str, *arguments: str, **environment: str) -> None:
+    """Run a module as `accelerate launch` does, on the CPU."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", module]
+    settings = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(
+        [*command, *arguments], env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(autouse=True)

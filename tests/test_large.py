@@ -1,10 +1,7 @@
 """Paper scale at toy width: the very path that loads pretrained components, saved first in their public forms."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -22,7 +19,7 @@ from rar_cli.train.run import TrainRequest, _shard_as_it_is, train
 from rar_cli.train.sizes import sizes
 from rar_cli.types import StopPolicy
 from rar_cli.weights import find, write_manifest
-from tests.conftest import ROOT
+from tests.conftest import in_two_processes
 
 KL = {
     "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
@@ -226,18 +223,11 @@ def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, 
     (long := tmp_path / "long.toml").write_text("steps = 3".join(text.rsplit("steps = 1", 1)))
 
     def run(config, out, sharded, *more):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        command += ["-m", "tests.sharding", "train", "--data", str(photos_dir), "--config", str(config)]
-        fsdp = {"FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
-        fsdp |= {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_SYNC_MODULE_STATES": "true"}  # what it adds itself
-        environment = {
-            **os.environ, "ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": str(sharded).lower(), **fsdp,
-            "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
-        done = subprocess.run(
-            [*command, "--out", str(out), *more], env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        environment = {"ACCELERATE_USE_FSDP": str(sharded).lower(), "FSDP_VERSION": "2"}
+        environment |= {"FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+        environment |= {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_SYNC_MODULE_STATES": "true"}  # by itself
+        arguments = ["--data", str(photos_dir), "--config", str(config), "--out", str(out)]
+        in_two_processes("tests.sharding", "train", *arguments, *more, **environment)
         return Rar.load(out / "weights").state_dict()
 
     run(short, tmp_path / "shards", True)

@@ -1,6 +1,5 @@
 import copy
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -24,7 +23,7 @@ from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.stages import losses
 from rar_cli.types import DEGRADATIONS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, in_two_processes
 
 TOY = """
 name = "toy"
@@ -248,11 +247,7 @@ def test_two_processes_train_one_model(photos_dir, tmp_path, average):
     """What `accelerate launch` does, on the CPU; without an average by the calls that shards need."""
     config, out = config_file(tmp_path, steps=1), tmp_path / "run"
     config.write_text(f"average_decay = {average}\n" + config.read_text())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "rar_cli"]
-    command += ["train", "--data", str(photos_dir), "--config", str(config), "--out", str(out)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    in_two_processes("rar_cli", "train", "--data", str(photos_dir), "--config", str(config), "--out", str(out))
     assert [e["step"] for e in _events(out) if e["event"] == "end"] == [3]
     Rar.load(out / "weights")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rar_cli.errors import UsageError
 from rar_cli.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
+OptimizerName = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class TrainConfig:
     stages: tuple[Stage, ...]
     model: RarParams = RarParams()
     seed: int = 0
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
     clip_norm: float = 0.5
     average_decay: float = 0.999
@@ -96,8 +97,8 @@ class TrainConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "muon"):
-            raise UsageError(f"optimizer {self.optimizer} is unknown; use adamw or muon")
+        if self.optimizer not in get_args(OptimizerName):
+            raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
 
     @property
     def total_steps(self) -> int:

@@ -75,11 +75,12 @@ class Muon(torch.optim.AdamW):
 
 def orthogonal(matrices: Tensor) -> Tensor:
     """The orthogonal factors (b, m, n) of matrices (b, m, n), singular values between about 0.7 and 1.2."""
-    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
     first, second, third = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=second, alpha=third)
         x = torch.baddbmm(x, polynomial, x, beta=first)
-    return x.mT if matrices.shape[1] > matrices.shape[2] else x
+    return x.mT if tall else x

@@ -285,7 +285,7 @@ def _fit_thresholds(
     side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
     device = next(model.parameters()).device
     crops = centre_crops(photos[:THRESHOLD_PHOTOS], side).to(device)
-    model.policy, figures = fit(courses(model, crops, [whole(photo, UNTOUCHED_PX).to(device) for photo in photos]))
+    model.policy, figures = fit(courses(model, crops, (whole(photo, UNTOUCHED_PX).to(device) for photo in photos)))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

@@ -7,7 +7,7 @@ recorded scores, so that a grid search costs nothing more.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,7 +66,7 @@ class Course:
 
 
 @torch.inference_mode()
-def courses(model: Rar, clean: Tensor, untouched: Sequence[Tensor] = (), seed: int = 2) -> list[Course]:
+def courses(model: Rar, clean: Tensor, untouched: Iterable[Tensor] = (), seed: int = 2) -> list[Course]:
     """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds.
 
     untouched: more pictures (3, h, w) that are taken through as they are, whole ones best: false alarms are
