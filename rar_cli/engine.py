@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rar_cli.errors import UsageError
 from rar_cli.loop import Pass, rounds, settle
+from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.tiling import by_tiles, by_windows
 from rar_cli.transport import time_grid
@@ -49,6 +50,8 @@ class Engine:
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu":
+            keep_freed()
         if self.device.type == "cpu" and self.dtype == torch.float32:
             speed_up(model.assessor)
             speed_up(model.restorer)

@@ -27,8 +27,8 @@ from rar_cli.restorer import Restorer, RestorerParams
 from rar_cli.transport import transport
 from rar_cli.types import StopPolicy
 
-FORMAT = 1
-"""Version of the weights folder."""
+FORMAT = 2
+"""Version of the weights folder; since 2, layer norms stand where RMS norms did in the restorer."""
 
 PARTS = ("codec", "assessor", "restorer")
 
@@ -118,7 +118,8 @@ class Rar(nn.Module):
             about = json.loads((folder / "rar.json").read_text())
             configs = {name: json.loads((folder / name / "config.json").read_text()) for name in PARTS}
             if about.get("format") != FORMAT:
-                raise WeightsError(f"{folder}: format {about.get('format')} is not {FORMAT}: update rar-cli")
+                found = about.get("format")
+                raise WeightsError(f"{folder}: format {found} is not {FORMAT}; update rar-cli and fetch them again")
             params = RarParams(**{name: part_params(name, config) for name, config in configs.items()})
             model = cls(params, StopPolicy(**about["policy"]), folder=folder)
             for name in PARTS:

@@ -21,7 +21,8 @@ from rar_cli.tiling import pad_to_multiple
 
 @dataclass(frozen=True)
 class RestorerParams:
-    """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle)."""
+    """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle);
+    detail_blocks, detail_width: of the level at twice the latent's resolution, on either side; 0 blocks: none."""
 
     channels: int = 48
     widths: tuple[int, ...] = (64, 128, 256)
@@ -29,6 +30,8 @@ class RestorerParams:
     condition_tokens: int = 17
     condition_width: int = 128
     modulation_width: int = 256
+    detail_blocks: int = 0
+    detail_width: int = 64
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks):
@@ -41,11 +44,11 @@ class RestorerParams:
 
 
 class Block(nn.Module):
-    """Residual block: modulated channel RMS norm, 3x3, SiLU, 3x3."""
+    """Residual block: modulated layer norm over channels, 3x3, SiLU, 3x3."""
 
     def __init__(self, width: int, modulation_width: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)  # one pass on CPUs, which an RMS norm is not
         self.modulation = zero_(nn.Linear(modulation_width, 3 * width))
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
@@ -54,11 +57,39 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
-        weight = self.norm.weight.to(x.dtype)  # the fused kernel wants one type
-        last = F.rms_norm(x.permute(0, 2, 3, 1), (x.shape[1],), weight, self.norm.eps)
-        normed = last.permute(0, 3, 1, 2)  # a view in channels_last
+        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
         y = self.second(F.silu(self.first(torch.addcmul(shift, normed, 1 + scale))))
         return torch.addcmul(x, y, 1 + gate)
+
+
+class Detail(nn.Module):
+    """The level at twice the latent's resolution, where noise and edges are told apart. It starts as nothing, so
+    that it can be added to trained weights."""
+
+    def __init__(self, params: RestorerParams) -> None:
+        super().__init__()
+        channels, width, below = params.channels, params.detail_width, params.widths[0]
+        self.enter = nn.ConvTranspose2d(channels, width, 2, stride=2)
+        self.down = nn.ModuleList(Block(width, params.modulation_width) for _ in range(params.detail_blocks))
+        self.shrink = zero_(nn.Conv2d(width, below, 2, stride=2))
+        self.grow = nn.ConvTranspose2d(below, width, 2, stride=2)
+        self.up = nn.ModuleList(Block(width, params.modulation_width) for _ in range(params.detail_blocks))
+        self.leave = zero_(nn.Conv2d(width, channels, 2, stride=2))
+
+    def before(self, latent: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        """latent (b, c, h, w) -> features (b, width, 2h, 2w), and their share in the level below (b, below, h, w)."""
+        x = self.enter(latent)
+        for block in self.down:
+            x = block(x, e)
+        return x, self.shrink(x)
+
+    def after(self, x: Tensor, features: Tensor, e: Tensor) -> Tensor:
+        """From the level below (b, below, h, w), features (b, width, 2h, 2w) -> velocity (b, c, h, w)."""
+        x = self.grow(x) + features
+        for block in self.up:
+            x = block(x, e)
+        velocity: Tensor = self.leave(x)
+        return velocity
 
 
 class Restorer(nn.Module):
@@ -84,6 +115,7 @@ class Restorer(nn.Module):
         )
         self.up = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
         self.leave = zero_(nn.Conv2d(widths[0], c, 3, padding=1))
+        self.detail = Detail(params) if params.detail_blocks else None
         self.global_matrix = zero_(nn.Linear(m, c * c))
         self.global_offset = zero_(nn.Linear(m, c))
 
@@ -94,7 +126,11 @@ class Restorer(nn.Module):
         matrix = rearrange(self.global_matrix(e), "b (o i) -> b o i", o=latent.shape[1])
         flat = rearrange(latent, "b c h w -> b c (h w)")
         whole = torch.baddbmm(self.global_offset(e).unsqueeze(-1), matrix, flat)
-        x = self.enter(pad_to_multiple(latent, self.params.multiple))
+        padded = pad_to_multiple(latent, self.params.multiple)
+        x = self.enter(padded)
+        if self.detail is not None:
+            features, coarse = self.detail.before(padded, e)
+            x = x + coarse
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
@@ -107,7 +143,10 @@ class Restorer(nn.Module):
             x = grow(x) + skips.pop()
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, e)
-        return self.leave(x)[..., :height, :width] + whole.reshape(latent.shape)
+        velocity = self.leave(x)
+        if self.detail is not None:
+            velocity = velocity + self.detail.after(x, features, e)
+        return velocity[..., :height, :width] + whole.reshape(latent.shape)
 
     def let_learn(self, on: bool) -> None:
         """Let the whole restorer learn, or nothing of it."""

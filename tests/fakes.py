@@ -25,6 +25,8 @@ def tiny_params() -> RarParams:
             condition_tokens=11,
             condition_width=8,
             modulation_width=16,
+            detail_blocks=1,
+            detail_width=8,
         ),
     )
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from rar_cli.codec import CodecParams
 from rar_cli.errors import WeightsError
 from rar_cli.model import PARTS, Rar, RarParams
-from rar_cli.restorer import RestorerParams
+from rar_cli.restorer import Restorer, RestorerParams
 from rar_cli.train.config import Crops, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.stages import end_to_end_losses, let_learn
@@ -90,6 +91,18 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
         assert gradients, name
         assert all(g.isfinite().all() for g in gradients), name
         assert any(g.abs().max() > 0 for g in gradients), name
+
+
+def test_a_level_of_detail_added_to_trained_weights_changes_nothing_until_it_learns(busy):
+    plain = Restorer(replace(busy.params.restorer, detail_blocks=0))
+    plain.load_state_dict({k: v for k, v in busy.restorer.state_dict().items() if not k.startswith("detail.")})
+    grown = Restorer(busy.params.restorer)
+    grown.load_state_dict(plain.state_dict(), strict=False)
+    latent, t, condition = torch.randn(2, 48, 9, 7), torch.zeros(2), torch.randn(2, 11, 8)
+    assert torch.equal(plain(latent, t, condition), grown(latent, t, condition))
+    grown(latent, t, condition).square().mean().backward()
+    assert grown.detail.leave.weight.grad.abs().max() > 0
+    assert not torch.equal(busy.restorer(latent, t, condition), plain(latent, t, condition))
 
 
 def test_what_is_saved_comes_back_and_does_the_same(busy, tmp_path):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
 from rar_cli.recipes import quantise
+from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
 from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
@@ -45,6 +46,8 @@ blocks = [1, 1, 1]
 condition_tokens = 11
 condition_width = 8
 modulation_width = 16
+detail_blocks = 1
+detail_width = 8
 [[stages]]
 name = "assess"
 kind = "assessor"
@@ -264,11 +267,12 @@ def test_a_run_without_an_average_resumes_too(photos_dir, tmp_path):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_muon_steps_along_orthogonal_matrices_and_as_adamw_elsewhere():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_muon_steps_along_orthogonal_matrices_and_as_adamw_elsewhere(dtype):
     model = torch.nn.Sequential(torch.nn.Conv2d(16, 64, 3), torch.nn.Flatten(), torch.nn.Linear(64, 40))
     twin = copy.deepcopy(model)
     settings = {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.0}
-    muon = Muon(model.parameters(), matrices_of(model), **settings)
+    muon = Muon(model.parameters(), matrices_of(model), dtype, **settings)
     adamw = torch.optim.AdamW(twin.parameters(), **settings)
     before = [p.detach().clone() for p in model.parameters()]
     for one, optimizer in ((model, muon), (twin, adamw)):
@@ -313,3 +317,11 @@ def test_stage_at_walks_through_the_stages():
     config = TrainConfig("x", (a, b))
     assert [config.stage_at(i)[0].name for i in range(6)] == ["a", "a", "a", "b", "b", "b"]
     assert config.stage_at(4)[1] == 1
+
+
+@pytest.mark.parametrize(("native", "wanted"), [(torch.bfloat16, "bf16"), (torch.float32, "no")])
+def test_automatic_precision_is_what_the_hardware_has(tmp_path, monkeypatch, native, wanted):
+    monkeypatch.setattr(run_module, "pick_dtype", lambda name, device: native)
+    config = load_config(config_file(tmp_path))
+    assert run_module._precision(replace(config, mixed_precision="auto")) == wanted
+    assert run_module._precision(replace(config, mixed_precision="fp16")) == "fp16"

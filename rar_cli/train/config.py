@@ -80,7 +80,7 @@ class Stage:
 @dataclass(frozen=True)
 class TrainConfig:
     """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
-    longer steps, adamw can be sharded."""
+    longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -93,7 +93,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     checkpoint_minutes: float = 4.0
     validate_minutes: float = 25.0
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     workers: int = 1
 
     def __post_init__(self) -> None:

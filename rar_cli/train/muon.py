@@ -1,8 +1,8 @@
 """Muon: every matrix steps along the orthogonal factor of its momentum; all else steps as AdamW does.
 
 Jordan et al., "Muon", 2024; scaled after arXiv 2502.16982, Sec. 2.2, so that AdamW's learning rates and weight decay
-hold. torch's own takes no kernels of convolutions, which most of this network is, and computes in bfloat16, which
-few CPUs have.
+hold. torch's own takes no kernels of convolutions, which most of this network is, and computes in bfloat16 always,
+which few CPUs have.
 """
 
 from __future__ import annotations
@@ -37,10 +37,20 @@ def matrices_of(model: nn.Module) -> list[Tensor]:
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW whose `matrices` go Muon's way. The state is AdamW's, so a run can go on with either."""
+    """AdamW whose `matrices` go Muon's way. The state is AdamW's, so a run can go on with either.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], matrices: Iterable[Tensor], **adamw: Any) -> None:
+    dtype: what orthogonal factors are computed in; bfloat16 is as good, and quicker where the hardware has it.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        matrices: Iterable[Tensor],
+        dtype: torch.dtype = torch.float32,
+        **adamw: Any,
+    ) -> None:
         super().__init__(parameters, **adamw)
+        self.dtype = dtype
         self.matrices = {id(parameter) for parameter in matrices}
 
     @torch.no_grad()
@@ -53,8 +63,9 @@ class Muon(torch.optim.AdamW):
                     alike[parameter.shape[0], parameter[0].numel()].append((parameter, group))
         for (rows, columns), members in alike.items():
             ahead = [self._momentum(parameter, group).reshape(rows, columns) for parameter, group in members]
+            factors = orthogonal(torch.stack(ahead).to(self.dtype)).float()
             size = SCALE * max(rows, columns) ** 0.5
-            for (parameter, group), factor in zip(members, orthogonal(torch.stack(ahead)), strict=True):
+            for (parameter, group), factor in zip(members, factors, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(factor.reshape(parameter.shape), alpha=-group["lr"] * size)
                 parameter.grad = None

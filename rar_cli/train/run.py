@@ -7,20 +7,25 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, broadcast_object_list
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
 from rar_cli.codec import Codec, patches_of
+from rar_cli.engine import pick_device, pick_dtype
 from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
+from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
@@ -101,8 +106,11 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     # 1. data and model
     # Every stage leaves some parts out, so the processes must agree on what has a gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    config = replace(config, mixed_precision=_precision(config))
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
     _shard_as_it_is(getattr(accelerator.state, "fsdp_plugin", None))
+    if accelerator.device.type == "cpu":
+        keep_freed()
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, max(c.context_px for s in config.stages for c in s.crops))
     model = _starting_model(config, request, photos)
@@ -131,6 +139,8 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         pin_memory=accelerator.device.type == "cuda",
         persistent_workers=False,
     )
+    # The CPU's flash kernel takes many times as long as plain products for so few tokens in bfloat16.
+    plain = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
     clock = _Clock(seconds, request.hours)
     sums: dict[str, Tensor] = {}
     seen = 0
@@ -140,7 +150,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         stage_name = stage.name
         for group in optimizer.param_groups:
             group["lr"] = stage.rate_at(at)
-        with accelerator.autocast():
+        with accelerator.autocast(), plain():
             found = body(batch.to(accelerator.device), stage.name, config)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(found.total)
@@ -185,14 +195,23 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     return _weights(state, config, request)
 
 
+def _precision(config: TrainConfig) -> Literal["no", "bf16", "fp16"]:
+    """What the config names; auto is what restoring takes on the device that is there."""
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    return "bf16" if pick_dtype("auto", pick_device("auto")) == torch.bfloat16 else "no"
+
+
 def _optimizer(body: nn.Module, config: TrainConfig, accelerator: Accelerator) -> torch.optim.Optimizer:
     """What the config names, over all parameters; the stages give the learning rate."""
     adamw: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
+    sharded = accelerator.distributed_type is DistributedType.FSDP
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(body.parameters(), **adamw)
-    if accelerator.distributed_type is DistributedType.FSDP:
+        return torch.optim.AdamW(body.parameters(), fused=not sharded, **adamw)
+    if sharded:
         raise UsageError('optimizer muon: needs whole matrices, which shards are not; set optimizer = "adamw"')
-    return Muon(body.parameters(), matrices_of(body), **adamw)
+    dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
+    return Muon(body.parameters(), matrices_of(body), dtype, fused=True, **adamw)
 
 
 def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:
