@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from rar_cli.engine import Engine
 from rar_cli.train.thresholds import Course, courses, figures, fit
 from rar_cli.types import StopPolicy
 
@@ -45,7 +46,7 @@ def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pict
 
 
 def test_courses_record_every_round_of_every_suite(busy):
-    found = courses(busy, torch.rand(1, 3, 24, 24), untouched=[torch.rand(3, 24, 24), torch.rand(3, 22, 31)])
+    found = courses(Engine(busy), torch.rand(1, 3, 24, 24), untouched=[torch.rand(3, 24, 24), torch.rand(3, 22, 31)])
     assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
     assert sum(c.clean for c in found) == 2 + 1
     assert len(found) == 2 + 1 + 3 * (9 + 7)

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
 from rar_cli.codec import Codec, patches_of
-from rar_cli.engine import pick_device, pick_dtype
+from rar_cli.engine import Engine, pick_device, pick_dtype
 from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
 from rar_cli.memory import keep_freed
@@ -302,9 +302,9 @@ def _fit_thresholds(
     photos = load_photos(request.valid, VALIDATION_PX)
     random.Random(0).shuffle(photos)  # so that the first few are as mixed as the whole
     side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
-    device = next(model.parameters()).device
-    crops = centre_crops(photos[:THRESHOLD_PHOTOS], side).to(device)
-    model.policy, figures = fit(courses(model, crops, (whole(photo, UNTOUCHED_PX).to(device) for photo in photos)))
+    engine = Engine(model, str(next(model.parameters()).device))
+    crops = centre_crops(photos[:THRESHOLD_PHOTOS], side)
+    model.policy, figures = fit(courses(engine, crops, (whole(photo, UNTOUCHED_PX) for photo in photos)))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

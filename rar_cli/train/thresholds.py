@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rar_cli.model import Rar
+from rar_cli.engine import Engine
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
@@ -66,35 +66,35 @@ class Course:
 
 
 @torch.inference_mode()
-def courses(model: Rar, clean: Tensor, untouched: Iterable[Tensor] = (), seed: int = 2) -> list[Course]:
-    """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds.
+def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), seed: int = 2) -> list[Course]:
+    """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds of what will restore.
 
     untouched: more pictures (3, h, w) that are taken through as they are, whole ones best: false alarms are
     rare, so they need many, and crops raise fewer.
     """
     found = []
     for picture in untouched:
-        found += _course(model, picture[None], picture[None], is_clean=True)
+        found += _course(engine, picture[None], picture[None], is_clean=True)
     for names in SUITES.values():
         for severity in SEVERITIES if names else SEVERITIES[:1]:
             rng = np.random.default_rng([seed, round(severity * 100)])
             images = [x.permute(1, 2, 0).cpu().numpy() for x in clean]
             degraded = [quantise(stack(names, severity, rng).apply(x)[-1]) for x in images]
-            batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2).to(clean.device)
-            found += _course(model, batch, clean, not names)
+            batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2)
+            found += _course(engine, batch, clean, not names)
     return found
 
 
-def _course(model: Rar, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
-    latent, size = model.codec.encode(image), (image.shape[-2], image.shape[-1])
+def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
+    latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     scores, severities, psnr = [], [], [psnr_db(image, clean)]
     for index in range(ROUNDS + 1):
-        assessment = model.assessor(latent)
+        assessment = engine.assess(latent)
         scores.append(assessment.score)
         severities.append(assessment.severities)
         if index < ROUNDS:
-            latent = model.move(latent, assessment.condition)
-            psnr.append(psnr_db(model.codec.decode(latent, size), clean))
+            latent = engine.move(latent, assessment.condition)
+            psnr.append(psnr_db(engine.decode(latent, size), clean))
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
 
