@@ -91,6 +91,17 @@ def test_unknown_keys_in_a_config_are_refused_with_the_known_ones(tmp_path):
         load_config(path)
 
 
+def test_photographs_too_small_for_the_largest_crops_still_serve_the_small_ones():
+    dark, bright = np.zeros((20, 40, 3), np.uint8), np.full((50, 40, 3), 255, np.uint8)
+    stage = Stage("a", "assessor", steps=16, crops=(Crops(8, 16, 8), Crops(8, 32, 16)))
+    batches = StepBatches([dark, bright], TrainConfig("toy", (stage,)))
+    small, large = (torch.cat([batches[step].clean.mean((1, 2, 3)) for step in range(i, 8, 2)]) for i in (0, 1))
+    assert set(small.round().tolist()) == {0.0, 1.0}
+    assert set(large.round().tolist()) == {1.0}
+    with pytest.raises(UsageError, match="32 px"):
+        StepBatches([dark], TrainConfig("toy", (stage,)))
+
+
 def test_crops_of_several_sizes_are_taken_in_turn_and_every_picture_is_counted():
     sizes = (Crops(4, 16, 8), Crops(2, 32, 16))
     stages = (Stage("a", "assessor", steps=3, crops=sizes), Stage("b", "restorer", steps=5, crops=sizes))

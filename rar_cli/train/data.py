@@ -26,6 +26,8 @@ from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 
 Photo = NDArray[np.uint8]
+OWN_SCALE_PX, MOST_OWN_SCALE = 512, 0.6
+"""Share of the crops at a photograph's own scale: their side over the one, at most the other."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -79,13 +81,14 @@ def load_photos(folders: Sequence[Path], least_px: int) -> list[Photo]:
 def crop(photo: Photo, size_px: int, rng: Generator) -> Image:
     """A random crop at a random scale, down to the whole photograph; mirrored, sometimes turned.
 
-    Mostly reduced below 0.75, so that the traces of the file's own compression are gone; at its own scale
-    often enough for the assessor to know what photographs are like that are not; more often costs low light, as
-    a small part of a picture does not tell how bright it was.
+    Mostly reduced below 0.75, so that the traces of the file's own compression are gone; at its own scale often
+    enough for the assessor to know what photographs are like that are not, and the more often the larger the crop:
+    a small part of a picture does not tell how bright or hazy it was.
     """
     height, width = photo.shape[:2]
     least = size_px / min(height, width)
-    scale = 1.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(min(least, 0.75)), np.log(0.75))))
+    own = min(size_px / OWN_SCALE_PX, MOST_OWN_SCALE)
+    scale = 1.0 if rng.random() < own else float(np.exp(rng.uniform(np.log(min(least, 0.75)), np.log(0.75))))
     side = min(int(round(size_px / max(scale, least))), height, width)
     y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     part = photo[y : y + side, x : x + side]
@@ -102,7 +105,12 @@ class StepBatches(Dataset[Batch]):
     """Map-style data set whose index is the global step."""
 
     def __init__(self, photos: Sequence[Photo], config: TrainConfig, rank: int = 0) -> None:
-        self.photos, self.config, self.rank = photos, config, rank
+        self.config, self.rank = config, rank
+        contexts = {crops.context_px for stage in config.stages for crops in stage.crops}
+        self.holding = {side: [p for p in photos if min(p.shape[:2]) >= side] for side in contexts}
+        empty = sorted(side for side, chosen in self.holding.items() if not chosen)
+        if empty:
+            raise UsageError(f"no photograph holds crops of {empty[0]} px; add larger ones or lower context_px")
 
     def __len__(self) -> int:
         return self.config.total_steps
@@ -136,7 +144,8 @@ class StepBatches(Dataset[Batch]):
     def _sample(
         self, size_px: int, partial: float, rng: Generator
     ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
-        clean = crop(self.photos[int(rng.integers(len(self.photos)))], size_px, rng)
+        photos = self.holding[size_px]
+        clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
         recipe = random_recipe(rng)
         degraded = quantise(recipe.apply(clean)[-1])
         remove = np.ones(len(DEGRADATIONS), np.float32)

@@ -112,7 +112,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     if accelerator.device.type == "cpu":
         keep_freed()
     torch.manual_seed(config.seed)
-    photos = load_photos(request.data, max(c.context_px for s in config.stages for c in s.crops))
+    photos = load_photos(request.data, min(c.context_px for s in config.stages for c in s.crops))
     model = _starting_model(config, request, photos)
     let_learn(model)
     average = _averaged(model, config.average_decay) if config.average_decay else None

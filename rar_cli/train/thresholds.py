@@ -25,7 +25,8 @@ SEVERITIES = (0.25, 0.5, 0.8)
 
 ACCEPT_SCORES = (52.0, 64.0, 76.0, 88.0, 100.0)
 """From 28 dB; below, even what JPEG left is worth a round."""
-FIRST_GAINS = (-4.0, -2.0, 0.0, 1.0)
+FIRST_GAINS = (-100.0, -4.0, -2.0, 0.0, 1.0)
+"""The first trusts round 1 whatever its score."""
 MIN_GAINS = (0.0, 0.5, 1.0, 2.0, 4.0)
 CLEAR_LEVELS = (0.97, 1.0)
 """Shares of the clean pictures that each degradation's clear severity covers,"""
@@ -104,10 +105,10 @@ def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
 
     Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can.
     """
-    rest = list(itertools.product(FIRST_GAINS, MIN_GAINS, _clear(found)))
+    rest = list(itertools.product(MIN_GAINS, _clear(found)))
     refined = []
-    for accept in ACCEPT_SCORES:
-        start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for first, gain, clear in rest])
+    for accept, first in itertools.product(ACCEPT_SCORES, FIRST_GAINS):
+        start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for gain, clear in rest])
         refined.append(_refined(found, start))
     best = _best(found, refined)
     return best, figures(found, best)
