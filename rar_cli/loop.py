@@ -61,7 +61,7 @@ def rounds(
             unwanted = [s * w for s, w in zip(severities, wanted, strict=True)]
             verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
             if verdict is not Verdict.REVERT:
-                best[picture] = score  # what a later round has to improve on
+                best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))
         seconds = (time.perf_counter() - started) / len(pictures)
         yield Pass(

@@ -37,6 +37,14 @@ def seeds():
 
 
 @pytest.fixture(autouse=True)
+def accelerate_anew():
+    """`accelerate` keeps the precision of a process's first run and refuses another."""
+    yield
+    if "accelerate" in sys.modules:
+        sys.modules["accelerate"].state.AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     def refuse(self, address, *rest):
         if self.family != socket.AF_UNIX and "127.0.0.1" not in str(address):

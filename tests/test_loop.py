@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from rar_cli.loop import rounds, settle
@@ -29,6 +31,14 @@ def test_a_worse_round_is_thrown_away_and_the_best_is_kept():
     assert (kept.best_round, kept.stop, move.moved) == (1, Verdict.REVERT, 2)
     assert kept.latent[0, 1].item() == 1
     assert kept.score_after == 50.0
+
+
+def test_a_later_round_has_to_beat_the_best_score_so_far_and_not_a_drop_that_was_let_pass():
+    policy = replace(POLICY, first_gain=-100.0, min_gain=5.0)
+    (kept,), _, _ = run([[30.0, 20.0, 32.0]], policy)
+    assert (kept.best_round, kept.stop) == (1, Verdict.REVERT)
+    (kept,), _, _ = run([[30.0, 20.0, 36.0, 37.0]], policy)
+    assert (kept.best_round, kept.stop) == (2, Verdict.REVERT)
 
 
 def test_the_loop_never_exceeds_max_rounds():

@@ -41,7 +41,7 @@ def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pict
     clean = Course(True, (40.0, 40.0), (4 * (0.0,) + (0.0, 0.3, 0.0, 0.0, 0.0),) * 2, (60.0, 40.0))
     noisy = Course(False, (40.0, 50.0), ((0.2, *8 * (0.0,)), 9 * (0.0,)), (24.0, 30.0))
     policy, found = fit([clean, noisy] * 4)
-    assert found == {"gain_db": pytest.approx(6.0), "harmed": 0.0, "clean_accepted": 1.0}
+    assert found == {"gain_db": pytest.approx(6.0), "harmed": 0.0, "spoilt": 0.0, "clean_accepted": 1.0}
     assert policy.clear_severities[0] < 0.2 < 0.3 <= policy.clear_severities[5]
 
 
@@ -50,3 +50,12 @@ def test_courses_record_every_round_of_every_suite(busy):
     assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
     assert sum(c.clean for c in found) == 2 + 1
     assert len(found) == 2 + 1 + 3 * (9 + 7)
+
+
+def test_a_later_round_that_spoils_what_round_1_made_is_paid_for():
+    # Two dozen pictures lose half a decibel in round 2, one gains fifteen: on the mean alone it would win.
+    spoilt = Course(False, (30.0, 40.0, 45.0), nine(0.6, 0.6, 0.6), (20.0, 26.0, 25.5))
+    gained = Course(False, (10.0, 20.0, 25.0), nine(0.6, 0.6, 0.6), (10.0, 15.0, 30.0))
+    policy, found = fit([CLEAN, *24 * [spoilt], gained])
+    assert [c.stopped(policy) for c in (spoilt, gained)] == [1, 1]
+    assert found["spoilt"] == 0.0

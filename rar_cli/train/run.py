@@ -150,10 +150,11 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         stage_name = stage.name
         for group in optimizer.param_groups:
             group["lr"] = stage.rate_at(at)
-        with accelerator.autocast(), plain():
-            found = body(batch.to(accelerator.device), stage.name, config)
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(found.total)
+        with plain():  # going back as well, where checkpointed layers run once more
+            with accelerator.autocast():
+                found = body(batch.to(accelerator.device), stage.name, config)
+            optimizer.zero_grad(set_to_none=True)
+            accelerator.backward(found.total)
         norm = accelerator.clip_grad_norm_(body.parameters(), config.clip_norm)
         if torch.isfinite(norm):
             optimizer.step()

@@ -27,7 +27,7 @@ ACCEPT_SCORES = (52.0, 64.0, 76.0, 88.0, 100.0)
 """From 28 dB; below, even what JPEG left is worth a round."""
 FIRST_GAINS = (-100.0, -4.0, -2.0, 0.0, 1.0)
 """The first trusts round 1 whatever its score."""
-MIN_GAINS = (0.0, 0.5, 1.0, 2.0, 4.0)
+MIN_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 CLEAR_LEVELS = (0.97, 1.0)
 """Shares of the clean pictures that each degradation's clear severity covers,"""
 CLEAR_FACTORS = (0.6, 0.8, 1.0, 1.3)
@@ -40,7 +40,8 @@ REFINEMENTS = 2
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
-"""What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB."""
+"""What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
+pictures that later rounds leave worse than round 1 did."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Course:
             verdict, _ = judge(index, score, best, severities, policy)
             if verdict is Verdict.REVERT:
                 return kept
-            kept, best = index, score
+            kept, best = index, max(score, best or 0.0)
             if verdict is not Verdict.REPEAT:
                 return kept
         return kept
@@ -128,7 +129,7 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
     tried = [(trial, figures(found, trial)) for trial in trials]
     most = max(f["clean_accepted"] for _, f in tried)
     allowed = [t for t in tried if t[1]["clean_accepted"] >= min(most, CLEAN_ACCEPTED)]
-    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * t[1]["harmed"])[0]
+    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * (t[1]["harmed"] + t[1]["spoilt"]))[0]
 
 
 def _with_clear(policy: StopPolicy, place: int, value: float) -> StopPolicy:
@@ -145,12 +146,15 @@ def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
 
 
 def figures(found: Sequence[Course], policy: StopPolicy) -> dict[str, float]:
-    """Mean gain over degraded pictures, share harmed, share of clean pictures accepted untouched."""
+    """Mean gain over degraded pictures, shares of them harmed and left worse than round 1 did, share of clean
+    pictures accepted untouched."""
     kept = [(course, course.stopped(policy)) for course in found]
+    later = np.asarray([c.psnr_db[k] - c.psnr_db[min(k, 1)] for c, k in kept if not c.clean])
     gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept if not c.clean])
     clean = [k == 0 for c, k in kept if c.clean]
     return {
         "gain_db": float(gains.mean()) if len(gains) else 0.0,
         "harmed": float((gains < -HARM_DB).mean()) if len(gains) else 0.0,
+        "spoilt": float((later < -HARM_DB).mean()) if len(later) else 0.0,
         "clean_accepted": float(np.mean(clean)) if clean else 1.0,
     }
