@@ -39,7 +39,7 @@ def matrices_of(model: nn.Module) -> list[Tensor]:
 class Muon(torch.optim.AdamW):
     """AdamW whose `matrices` go Muon's way. The state is AdamW's, so a run can go on with either.
 
-    dtype: what orthogonal factors are computed in; bfloat16 is as good, and quicker where the hardware has it.
+    dtype: what orthogonal factors are computed in; bfloat16 is near enough, and quicker where the hardware has it.
     """
 
     def __init__(

@@ -104,9 +104,9 @@ class _From(Sampler[int]):
 def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]) -> Path:
     """Train, and return the folder of the averaged weights (`out/weights`)."""
     # 1. data and model
+    config = replace(config, mixed_precision=_precision(config))
     # Every stage leaves some parts out, so the processes must agree on what has a gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    config = replace(config, mixed_precision=_precision(config))
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
     _shard_as_it_is(getattr(accelerator.state, "fsdp_plugin", None))
     if accelerator.device.type == "cpu":
