@@ -34,14 +34,14 @@ def degrade(image: Image, degradation: Degradation, severity: float, seed: int) 
 
 
 def noise(image: Image, severity: float, rng: Generator) -> Image:
-    """Gaussian, Poisson-Gaussian, chroma-correlated or film-grain noise; sigma 2 to 70 of 255."""
+    """Gaussian, Poisson-Gaussian, chroma-correlated, film-grain, speckle or impulse noise; sigma 2 to 70 of 255."""
     sigma = (2.0 + 68.0 * severity**1.2) / 255.0
-    kind = rng.choice(4, p=(0.5, 0.2, 0.15, 0.15))
+    kind = rng.choice(6, p=(0.43, 0.2, 0.13, 0.12, 0.07, 0.05))
     white = rng.standard_normal(image.shape, np.float32)
     if kind == 0:
         return image + sigma * white
     if kind == 1:  # shot noise grows with the square root of the signal; a part is read noise
-        share = rng.uniform(0.1, 0.6)
+        share = rng.uniform(0.0, 0.6)
         spread = np.sqrt(share + (1.0 - share) * image / 0.45)
         return image + sigma * spread.astype(np.float32) * white
     if kind == 2:  # demosaicked sensors: coarser and stronger in chroma than in luma
@@ -50,6 +50,13 @@ def noise(image: Image, severity: float, rng: Generator) -> Image:
         mixing = np.asarray(((1, 0, 1.4), (1, -0.34, -0.71), (1, 1.77, 0)), np.float32)
         chroma = (grain * weights) @ mixing.T
         return image + sigma * chroma / np.float32(chroma.std() + 1e-6)
+    if kind == 4:  # speckle: in proportion to the signal
+        return np.asarray(image * (1.0 + 2.0 * sigma * white), np.float32)
+    if kind == 5:  # dead and hot pixels, per colour or of all at once
+        drawn = rng.random(image.shape if rng.random() < 0.6 else (*image.shape[:2], 1))
+        share = 2.0 * sigma**2  # whose mean squared error is about that of sigma
+        extremes = np.where(drawn < share, 0.0, np.where(drawn > 1.0 - share, 1.0, image))
+        return extremes.astype(np.float32)
     luma = image.mean(axis=2, keepdims=True)
     grain = _correlated(rng, (*image.shape[:2], 1), rng.uniform(0.3, 1.0))
     strength = 0.4 + 2.4 * luma * (1.0 - luma)  # film grain is strongest in the middle tones
@@ -120,7 +127,7 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
     down = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4, cv2.INTER_NEAREST)
     up = (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4, cv2.INTER_NEAREST)
     shrink = down[rng.choice(5, p=(0.4, 0.3, 0.15, 0.1, 0.05))]
-    grow = up[rng.choice(4, p=(0.55, 0.25, 0.1, 0.1))]
+    grow = up[rng.choice(4, p=(0.5, 0.25, 0.1, 0.15))]
     if shrink in (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4) and rng.random() < 0.6:
         image = _reflect_gaussian(image, 0.4 * factor)  # OpenCV's own filters do not widen when shrinking
     reduced = cv2.resize(image, small, interpolation=shrink)
@@ -153,22 +160,26 @@ def haze(image: Image, severity: float, rng: Generator) -> Image:
     """Koschmieder's law, I = J t + A (1 - t), over depth-like fields of several kinds."""
     depth = _depth(image, rng)
     transmission = np.exp(-(0.15 + 2.35 * severity) * depth)[..., None]
-    airlight = rng.uniform(0.65, 1.0) + rng.normal(0.0, 0.025, 3)
-    return (image * transmission + np.clip(airlight, 0, 1) * (1.0 - transmission)).astype(np.float32)
+    airlight = np.clip(rng.uniform(0.65, 1.0) + rng.normal(0.0, 0.025, 3), 0, 1)
+    if rng.random() < 0.12:  # lit unevenly, as banks of fog are
+        airlight = airlight * rng.uniform(0.4, 0.9) ** _fractal_field(image.shape[:2], rng)[..., None]
+    return (image * transmission + airlight * (1.0 - transmission)).astype(np.float32)
 
 
 def rain(image: Image, severity: float, rng: Generator) -> Image:
-    """One to four layers of streaks with their own length, width and direction, and a veil."""
+    """One to four layers of streaks, fallen or drawn, with their own length, width and direction, and a veil."""
     layers = 1 + int(rng.integers(0, 1 + round(3 * severity)))
     main_angle = rng.normal(0.0, 25.0)
     spread = rng.choice((4.0, 30.0), p=(0.75, 0.25))
+    make = _streaks if rng.random() < 0.75 else _strokes
     streaks = np.zeros(image.shape[:2], np.float32)
     for _ in range(layers):
-        layer = _streaks(image.shape[:2], severity / np.sqrt(layers), main_angle + rng.normal(0, spread), rng)
+        layer = make(image.shape[:2], severity / np.sqrt(layers), main_angle + rng.normal(0, spread), rng)
         streaks = np.maximum(streaks, layer) if rng.random() < 0.5 else streaks + layer
-    tint = (rng.uniform(0.75, 1.0) + rng.normal(0.0, 0.02, 3)).astype(np.float32)
+    adds = rng.random() < 0.5
+    tint = (rng.uniform(0.75 if adds else 0.55, 1.0) + rng.normal(0.0, 0.02, 3)).astype(np.float32)
     streaks = np.clip(streaks, 0.0, 1.0)[..., None]
-    wet = image + streaks * tint if rng.random() < 0.5 else image + streaks * (tint - image)
+    wet = image + streaks * tint if adds else image + streaks * (tint - image)
     if rng.random() < 0.4:
         veil = rng.uniform(0.0, 0.3) * severity
         wet = wet * (1.0 - veil) + veil * rng.uniform(0.6, 0.9)
@@ -176,11 +187,16 @@ def rain(image: Image, severity: float, rng: Generator) -> Image:
 
 
 def snow(image: Image, severity: float, rng: Generator) -> Image:
-    """Flakes of several sizes, sharp to blurred, still to streaked, over a faint veil."""
+    """Flakes of several sizes, sharp to blurred, still to streaked, or clumps in a gust, over a faint veil."""
     height, width = image.shape[:2]
     cover = np.zeros((height, width), np.float32)
-    for size in rng.choice((0.7, 1.0, 1.6, 2.4, 3.6), int(rng.integers(2, 5)), replace=False):
-        cover = np.maximum(cover, _flakes((height, width), float(size), severity, rng))
+    if rng.random() < 0.2:
+        cover = _clumps((height, width), severity, rng)
+        bleached = np.maximum(image, 0.5 + 1.5 * image.mean(axis=2, keepdims=True))
+        image = (image + rng.uniform(0.0, 0.4) * severity * (bleached - image)).astype(np.float32)
+    else:
+        for size in rng.choice((0.7, 1.0, 1.6, 2.4, 3.6), int(rng.integers(2, 5)), replace=False):
+            cover = np.maximum(cover, _flakes((height, width), float(size), severity, rng))
     opacity = rng.uniform(0.7, 1.0)
     flakes = (opacity * np.clip(cover, 0.0, 1.0))[..., None]
     white = (rng.uniform(0.85, 1.0) + rng.normal(0.0, 0.01, 3)).astype(np.float32)
@@ -255,10 +271,19 @@ def _smooth_field(shape: tuple[int, int], cells: int, rng: Generator) -> NDArray
     return np.asarray((field - low) / (high - low + 1e-6), np.float32)
 
 
+def _fractal_field(shape: tuple[int, ...], rng: Generator) -> NDArray[np.float32]:
+    """A random field in [0, 1] with detail at every size, as smoke and banks of fog have."""
+    decay = rng.uniform(1.4, 2.6)
+    octaves = [_smooth_field((shape[0], shape[1]), 2**k, rng) / np.float32(decay**k) for k in range(1, 7)]
+    field = np.sum(octaves, axis=0)
+    low, high = float(field.min()), float(field.max())
+    return np.asarray((field - low) / (high - low + 1e-6), np.float32)
+
+
 def _depth(image: Image, rng: Generator) -> NDArray[np.float32]:
-    """A depth-like field in (0, 1]: flat, plane, cloud, hollow, or tied to the picture's own light."""
+    """A depth-like field in [0, 1]: flat, plane, cloud, hollow, tied to the picture's own light, or fractal."""
     shape = (image.shape[0], image.shape[1])
-    kind = rng.choice(5, p=(0.2, 0.3, 0.2, 0.1, 0.2))
+    kind = rng.choice(6, p=(0.2, 0.27, 0.17, 0.08, 0.18, 0.1))
     if kind == 0:
         return np.full(shape, rng.uniform(0.4, 1.0), np.float32)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
@@ -268,11 +293,13 @@ def _depth(image: Image, rng: Generator) -> NDArray[np.float32]:
         field = 0.7 * _smooth_field(shape, 2, rng) + 0.3 * _smooth_field(shape, 6, rng)
     elif kind == 3:
         field = 1.0 - np.hypot(x - rng.uniform(-0.5, 0.5), y - rng.uniform(-0.5, 0.5)) / 2.0
+    elif kind == 5:
+        field = _fractal_field(shape, rng)
     else:  # bright, smooth parts tend to be sky
         sigma = max(shape) * rng.uniform(0.01, 0.06)
         field = _reflect_gaussian(np.ascontiguousarray(image.mean(axis=2)), float(sigma)) - 0.4 * y
     low, high = float(field.min()), float(field.max())
-    near = rng.uniform(0.1, 0.6)
+    near = rng.uniform(0.0 if kind == 5 else 0.1, 0.6)
     return np.asarray(near + (1.0 - near) * (field - low) / (high - low + 1e-6), np.float32)
 
 
@@ -280,6 +307,8 @@ def _streaks(shape: tuple[int, int], strength: float, angle_degrees: float, rng:
     """One layer of rain streaks in [0, 1]; `angle_degrees` from the vertical."""
     length = rng.uniform(6.0, 14.0) + 40.0 * rng.random() * strength
     width = rng.uniform(0.5, 1.0 + 1.0 * strength)
+    if rng.random() < 0.15:  # near the lens
+        width *= rng.uniform(1.5, 3.0)
     density = (0.004 + 0.035 * strength * rng.uniform(0.5, 1.5)) / max(width, 0.7)
     drops = (rng.random(shape) < density).astype(np.float32) * rng.uniform(0.4, 1.0, shape).astype(np.float32)
     half = int(np.ceil(length / 2)) + 1
@@ -294,6 +323,35 @@ def _streaks(shape: tuple[int, int], strength: float, angle_degrees: float, rng:
         layer = layer * (0.3 + 0.7 * _smooth_field(shape, 3, rng))
     brightness = (0.15 + 0.75 * strength) * rng.uniform(0.7, 1.2)
     return np.asarray(np.clip(layer, 0.0, 1.0) * brightness, np.float32)
+
+
+def _strokes(shape: tuple[int, int], strength: float, angle_degrees: float, rng: Generator) -> NDArray[np.float32]:
+    """One layer of even strokes in [0, 1], sharp to soft; `angle_degrees` from the vertical."""
+    height, width = shape
+    count = int(height * width * (0.0002 + 0.0018 * strength) * rng.uniform(0.5, 1.5)) + 1
+    lengths = (rng.uniform(8.0, 20.0) + 40.0 * rng.random() * strength) * rng.uniform(0.6, 1.2, count)
+    angles = np.deg2rad(angle_degrees + rng.normal(0.0, rng.choice((0.0, 4.0)), count))
+    starts = rng.random((count, 2)) * (width, height)
+    ends = starts + lengths[:, None] * np.stack([np.sin(angles), np.cos(angles)], 1)
+    layer = np.zeros(shape, np.uint8)
+    strokes = np.rint(np.stack([starts, ends], 1) * 16).astype(np.int32)  # in sixteenths of a pixel
+    thickness = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
+    cv2.polylines(layer, list(strokes), False, 255, thickness, cv2.LINE_AA, 4)
+    drawn = layer.astype(np.float32) / np.float32(255.0)
+    if rng.random() < 0.6:
+        drawn = _reflect_gaussian(drawn, rng.uniform(0.4, 2.2))
+    return np.asarray(drawn * rng.uniform(0.3, 1.0), np.float32)
+
+
+def _clumps(shape: tuple[int, int], severity: float, rng: Generator) -> NDArray[np.float32]:
+    """Snow in a gust, in [0, 1]: the peaks of a grainy field, drawn out."""
+    grain = rng.uniform(1.0, 4.0)
+    coarse = (max(round(shape[1] / grain), 2), max(round(shape[0] / grain), 2))
+    field = cv2.resize(rng.standard_normal(coarse[::-1], np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    share = (0.01 + 0.12 * severity) * rng.uniform(0.5, 1.5)
+    peaks = np.clip(field - np.quantile(field, 1.0 - share), 0.0, 1.0).astype(np.float32)
+    drawn = motion_blur(peaks, rng.uniform(0.1, 0.6), rng)
+    return np.asarray(np.clip(drawn * (rng.uniform(1.0, 3.0) / (float(drawn.max()) + 1e-6)), 0.0, 1.0), np.float32)
 
 
 def _flakes(shape: tuple[int, int], size: float, severity: float, rng: Generator) -> NDArray[np.float32]:
