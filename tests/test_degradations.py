@@ -39,8 +39,25 @@ def test_more_severity_does_more_damage(image, name):
 @pytest.mark.parametrize("name", DEGRADATIONS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 3)])
 def test_tiny_pictures_survive(name, shape):
-    for seed in range(5):
+    for seed in range(40):  # every model of each
         assert degrade(np.full((*shape, 3), 0.5, np.float32), name, 0.7, seed).shape == (*shape, 3)
+
+
+def test_noise_of_every_kind_is_about_as_strong_as_its_severity_says():
+    grey = np.full((64, 64, 3), 0.45, np.float32)
+    sigma = (2 + 68 * 0.5**1.2) / 255
+    for seed in range(60):
+        found = np.sqrt(np.square(degrade(grey, Degradation.NOISE, 0.5, seed) - grey).mean())
+        assert 0.6 * sigma < found < 1.4 * sigma, seed
+
+
+def test_weather_lightens_the_dark_and_rain_may_darken_the_bright():
+    black, white = (np.full((96, 96, 3), level, np.float32) for level in (0.05, 0.98))
+    for name in (Degradation.RAIN, Degradation.SNOW, Degradation.HAZE):
+        for seed in range(60):
+            assert degrade(black, name, 0.7, seed).mean() > black.mean(), (name, seed)
+    darkened = [degrade(white, Degradation.RAIN, 0.7, seed).mean() < 0.97 for seed in range(60)]
+    assert 5 < sum(darkened) < 55
 
 
 def test_severity_outside_0_1_is_refused(image):
