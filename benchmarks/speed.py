@@ -92,31 +92,46 @@ def against_nlm(engine: Engine) -> None:
 
 MEMORY = """
 import re, sys
+from rar_cli.bench.cost import median_seconds
 from rar_cli.engine import load, restore
 from benchmarks_speed import picture, policy
-engine = load(device=sys.argv[3])
+side, tile, device, dtype = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+engine = load(device=device, dtype=dtype, tile_px=tile)
 # not getrusage: its peak is inherited from the process that started this one
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 restore(engine, picture((64, 64)), policy(2))
 before = peak()
-size = int(sys.argv[1]), int(sys.argv[2])
-restore(engine, picture(size), policy(2))
-print(before, peak())
+image = picture((side, side))
+restore(engine, image, policy(2))
+print(before, peak(), median_seconds(lambda: restore(engine, image, policy(1)), 3))
 """
 
 
 def memory(engine: Engine) -> None:
     """What pictures of 1 and 4 MP add to the peak memory, in their size as float32."""
+    for side in (1000, 2000):
+        _measured_alone("memory", engine, side, engine.tile_px)
+
+
+def tiles(engine: Engine) -> None:
+    """Seconds and memory of a picture of 4 MP in tiles of several sizes."""
+    for tile_px in (256, 384, 512, 768, 1024):
+        _measured_alone("tiles", engine, 2000, tile_px)
+
+
+def _measured_alone(what: str, engine: Engine, side: int, tile_px: int) -> None:
+    """In a process of its own, whose peak memory is nobody else's."""
+    dtype = str(engine.dtype).removeprefix("torch.")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "benchmarks_speed.py").write_text(Path(__file__).read_text())
-        for size in ((1000, 1000), (2000, 2000)):
-            command = [sys.executable, "-c", MEMORY, *map(str, size), engine.device.type]
-            environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-            before, after = map(int, done.stdout.split())
-            float_size = size[0] * size[1] * 3 * 4
-            say("memory", megapixels=size[0] * size[1] / 1e6, before_mib=before >> 20, peak_mib=after >> 20,
-                times_float32=round((after - before) / float_size, 2))  # fmt: skip
+        command = [sys.executable, "-c", MEMORY, str(side), str(tile_px), engine.device.type, dtype]
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    before, after, seconds = (float(word) for word in done.stdout.split())
+    float_size = side * side * 3 * 4
+    say(what, dtype=dtype, megapixels=side * side / 1e6, tile_px=tile_px, seconds=round(seconds, 2),
+        before_mib=round(before / 2**20), peak_mib=round(after / 2**20),
+        times_float32=round((after - before) / float_size, 2))  # fmt: skip
 
 
 def cold_start(engine: Engine) -> None:
@@ -137,7 +152,7 @@ def cold_start(engine: Engine) -> None:
         ratio=round(whole / (plain + compute), 2))  # fmt: skip
 
 
-MEASUREMENTS = {f.__name__: f for f in (stages, utilisation, rounds, against_nlm, memory, cold_start)}
+MEASUREMENTS = {f.__name__: f for f in (stages, utilisation, rounds, against_nlm, memory, tiles, cold_start)}
 
 
 def say(what: str, **figures: object) -> None:
