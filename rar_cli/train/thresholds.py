@@ -42,6 +42,8 @@ HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
 """What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
 pictures that later rounds leave worse than round 1 did."""
+DISTRUST_PRICE_DB = 0.01
+"""What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,13 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
     tried = [(trial, figures(found, trial)) for trial in trials]
     most = max(f["clean_accepted"] for _, f in tried)
     allowed = [t for t in tried if t[1]["clean_accepted"] >= min(most, CLEAN_ACCEPTED)]
-    return max(allowed, key=lambda t: t[1]["gain_db"] - HARM_PRICE_DB * (t[1]["harmed"] + t[1]["spoilt"]))[0]
+    return max(allowed, key=_worth)[0]
+
+
+def _worth(trial: tuple[StopPolicy, dict[str, float]]) -> float:
+    policy, found = trial
+    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"])
+    return found["gain_db"] - price - DISTRUST_PRICE_DB * (policy.first_gain > FIRST_GAINS[0])
 
 
 def _with_clear(policy: StopPolicy, place: int, value: float) -> StopPolicy:
