@@ -236,6 +236,11 @@ def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, 
     assert (tmp_path / "shards" / "checkpoint" / "pytorch_model_fsdp_0").is_dir()
     torch.manual_seed(0)
     begun = Rar(load_config(long).model, pretrained=True).state_dict()
+    for name in [name for name in whole if name.endswith("in_proj_bias")]:
+        # attention does not change with a bias of its keys: the gradient there is rounding, which AdamW blows up
+        for state in (begun, shards, whole):
+            query, _, value = state[name].chunk(3)
+            state[name] = torch.cat([query, value])
     learned = {name: (tensor - begun[name]).abs().mean() for name, tensor in whole.items()}
     assert sum(change > 0 for change in learned.values()) > 100
     for name, change in learned.items():
