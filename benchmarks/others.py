@@ -123,11 +123,11 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(p for p in options.clean.rglob("*") if p.suffix.lower() in SUFFIXES)
     paths = paths[:: max(len(paths) // options.limit, 1)][: options.limit]
+    photographs = [photograph(path) for path in paths]
     for name, kind in KINDS.items():
         for side in ("degraded", "reference"):
             (options.others / name / side).mkdir(parents=True, exist_ok=True)
-        for seed, path in enumerate(paths):
-            clean = photograph(path)
+        for seed, clean in enumerate(photographs):
             for side, image in (("degraded", kind(clean, seed)), ("reference", clean)):
                 cv2.imwrite(str(options.others / name / side / f"{seed:02d}.png"), image[..., ::-1])
 
