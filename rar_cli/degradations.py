@@ -267,17 +267,20 @@ def _smooth_field(shape: tuple[int, int], cells: int, rng: Generator) -> NDArray
     """A smooth random field in [0, 1] with about `cells` bumps along each side."""
     coarse = rng.random((cells + 2, cells + 2)).astype(np.float32)
     field = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return _stretched(field)
+
+
+def _stretched(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A field stretched to [0, 1]."""
     low, high = float(field.min()), float(field.max())
     return np.asarray((field - low) / (high - low + 1e-6), np.float32)
 
 
-def _fractal_field(shape: tuple[int, ...], rng: Generator) -> NDArray[np.float32]:
+def _fractal_field(shape: tuple[int, int], rng: Generator) -> NDArray[np.float32]:
     """A random field in [0, 1] with detail at every size, as smoke and banks of fog have."""
     decay = rng.uniform(1.4, 2.6)
-    octaves = [_smooth_field((shape[0], shape[1]), 2**k, rng) / np.float32(decay**k) for k in range(1, 7)]
-    field = np.sum(octaves, axis=0)
-    low, high = float(field.min()), float(field.max())
-    return np.asarray((field - low) / (high - low + 1e-6), np.float32)
+    octaves = [_smooth_field(shape, 2**k, rng) / np.float32(decay**k) for k in range(1, 7)]
+    return _stretched(np.asarray(np.sum(octaves, axis=0), np.float32))
 
 
 def _depth(image: Image, rng: Generator) -> NDArray[np.float32]:
@@ -298,9 +301,8 @@ def _depth(image: Image, rng: Generator) -> NDArray[np.float32]:
     else:  # bright, smooth parts tend to be sky
         sigma = max(shape) * rng.uniform(0.01, 0.06)
         field = _reflect_gaussian(np.ascontiguousarray(image.mean(axis=2)), float(sigma)) - 0.4 * y
-    low, high = float(field.min()), float(field.max())
     near = rng.uniform(0.0 if kind == 5 else 0.1, 0.6)
-    return np.asarray(near + (1.0 - near) * (field - low) / (high - low + 1e-6), np.float32)
+    return np.asarray(near + (1.0 - near) * _stretched(field), np.float32)
 
 
 def _streaks(shape: tuple[int, int], strength: float, angle_degrees: float, rng: Generator) -> NDArray[np.float32]:
