@@ -267,7 +267,7 @@ def _smooth_field(shape: tuple[int, int], cells: int, rng: Generator) -> NDArray
     """A smooth random field in [0, 1] with about `cells` bumps along each side."""
     coarse = rng.random((cells + 2, cells + 2)).astype(np.float32)
     field = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return _stretched(field)
+    return _stretched(np.asarray(field, np.float32))
 
 
 def _stretched(field: NDArray[np.float32]) -> NDArray[np.float32]:
