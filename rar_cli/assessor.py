@@ -1,7 +1,7 @@
 """Assessor: what is wrong with a latent, and how good it is (LQA in arXiv 2603.26385).
 
-Image adapter (latent -> tokens of the IQA core), IQA core (a `transformers` model fed through
-`inputs_embeds`, one forward pass, nothing generated), heads (score, severities) and text adapter
+Image adapter (latent -> tokens of the IQA core), IQA core (a Llama fed
+through its embeddings, one forward pass, nothing generated), heads (score, severities) and text adapter
 (IQA outputs -> condition tokens for the restorer). No text exists anywhere in here.
 """
 
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from transformers.models.llama import LlamaConfig, LlamaModel
 
 from rar_cli.codec import zero_
+from rar_cli.llama import Llama
 from rar_cli.tiling import by_tiles
 from rar_cli.types import DEGRADATIONS, Assessment
 
@@ -123,13 +123,6 @@ def _moments(latent: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     return torch.cat(means, 1), torch.cat(energies, 1)
 
 
-def causal(tokens: Tensor) -> Tensor:
-    """Mask (1, 1, n, n) of tokens (b, n, d). Given one, `transformers` does not look into its inputs,
-    which would wait for a GPU in every round."""
-    n = tokens.shape[1]
-    return torch.ones(1, 1, n, n, dtype=torch.bool, device=tokens.device).tril()
-
-
 def present_and_removed(found: Tensor, severities: Tensor | None, remove_mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Severities (b, 9) to condition on, forced ones where given and not NaN, and what of them is to be removed."""
     present = found if severities is None else torch.where(severities.isnan(), found, severities)
@@ -170,20 +163,7 @@ class Assessor(nn.Module):
         super().__init__()
         self.params = params
         self.image_adapter = ImageAdapter(params)
-        self.core = LlamaModel(
-            LlamaConfig(
-                vocab_size=1,
-                hidden_size=params.width,
-                intermediate_size=2 * params.width,
-                num_hidden_layers=params.layers,
-                num_attention_heads=params.heads,
-                max_position_embeddings=2 + params.grid**2 + len(DEGRADATIONS),
-                pad_token_id=None,
-                bos_token_id=None,
-                eos_token_id=None,
-            )
-        )
-        self.core.embed_tokens = nn.Identity()  # type: ignore[assignment]  # fed through inputs_embeds only
+        self.core = Llama(params.width, params.layers, params.heads)
         self.queries = nn.Parameter(0.02 * torch.randn(1 + len(DEGRADATIONS), params.width))
         self.shortcut = nn.Sequential(  # statistics say most of it; the core says the rest
             nn.LayerNorm(params.statistics),
@@ -215,9 +195,7 @@ class Assessor(nn.Module):
         """
         tokens, statistics = self.image_adapter(latent, tile)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
-        asked_of_core = torch.cat([tokens, queries], dim=1)
-        output = self.core(inputs_embeds=asked_of_core, attention_mask=causal(asked_of_core), use_cache=False)
-        hidden = output.last_hidden_state  # (b, 1 + grid**2 + 10, d)
+        hidden = self.core(torch.cat([tokens, queries], dim=1))  # (b, 1 + grid**2 + 10, d)
         asked = hidden[:, -queries.shape[1] :]
         direct = self.shortcut(statistics).float()
         score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float() + direct[:, 0])

@@ -57,8 +57,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
-        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
-        y = self.second(F.silu(self.first(torch.addcmul(shift, normed, 1 + scale))))
+        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
+        y = torch.addcmul(shift, y, 1 + scale)
+        y = self.first(y)
+        y = self.second(F.silu(y, inplace=not torch.is_grad_enabled()))
         return torch.addcmul(x, y, 1 + gate)
 
 

@@ -140,3 +140,25 @@ def test_unknown_formats_keys_and_shapes_are_refused(busy, tmp_path):
     (tmp_path / "restorer" / "config.json").write_text(json.dumps({**config, "widths": [8, 8, 16]}))
     with pytest.raises(WeightsError, match="size mismatch"):
         Rar.load(tmp_path)
+
+
+def test_the_iqa_core_is_the_llama_of_transformers():
+    """Same names, shapes and outputs, so that weights move freely between the two."""
+    from transformers import LlamaConfig, LlamaModel
+
+    from rar_cli.llama import Llama
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=1, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        pad_token_id=None, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    theirs, ours = LlamaModel(config).eval(), Llama(32, 2, 4)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        weights = {k: v for k, v in theirs.state_dict().items() if not k.startswith("embed_tokens.")}
+        ours.load_state_dict(weights, strict=True)
+        tokens = torch.randn(2, 11, 32)
+        expected = theirs(inputs_embeds=tokens, use_cache=False).last_hidden_state
+        torch.testing.assert_close(ours(tokens), expected, atol=1e-5, rtol=1e-4)

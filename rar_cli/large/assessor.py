@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rar_cli.assessor import AssessorParams, ImageAdapter, causal, present_and_removed
+from rar_cli.assessor import AssessorParams, ImageAdapter, present_and_removed
 from rar_cli.large.component import SHARED, Component, checked, hint
 from rar_cli.types import DEGRADATIONS, Assessment
 
@@ -175,10 +175,19 @@ class QueryAdapter(nn.Module):
         return rearrange(self.leave(mixed), "b q (k d) -> b (q k) d", k=self.tokens_per_query)
 
 
-def _component(params: LanguageParams, pretrained: bool, folder: Path | None) -> Any:
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
+def causal(tokens: Tensor) -> Tensor:
+    """Mask (1, 1, n, n) of tokens (b, n, d). Given one, `transformers` does not look into its inputs,
+    which would wait for a GPU in every round."""
+    n = tokens.shape[1]
+    return torch.ones(1, 1, n, n, dtype=torch.bool, device=tokens.device).tril()
 
+
+def _component(params: LanguageParams, pretrained: bool, folder: Path | None) -> Any:
+    try:
+        from transformers import AutoConfig, AutoModel
+        from transformers.utils import logging
+    except ImportError as error:
+        raise hint("transformers", error) from error
     if folder is None and not (pretrained and params.pretrained):
         config: Any = AutoConfig.for_model(**params.config)
         build: Any = AutoModel.from_config
