@@ -52,21 +52,23 @@ def peak_mib(device: torch.device) -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def stage_seconds(engine: Engine, image: Tensor) -> dict[str, float]:
+def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict[str, float]:
+    """Median seconds of each stage for image (1, 3, h, w) in [0, 1], after one run to warm up."""
     size = (image.shape[-2], image.shape[-1])
     pixels = full_range(image.clone(), torch.uint8)
     picture = image_to_picture(pixels, Picture(pixels[0].permute(1, 2, 0).numpy(), "PNG"))
     data, _ = encode_picture(picture, "PNG")
     latent = engine.encode(image)
     condition = engine.assess(latent).condition
-    return {
-        "read": median_seconds(lambda: read_picture(data, "picture")),
-        "encode": median_seconds(lambda: engine.encode(image)),
-        "assess": median_seconds(lambda: engine.assess(latent)),
-        "transport": median_seconds(lambda: engine.move(latent, condition)),
-        "decode": median_seconds(lambda: engine.decode(latent, size, torch.uint8)),
-        "write": median_seconds(lambda: encode_picture(picture, "PNG")),
+    runs: dict[str, Callable[[], object]] = {
+        "read": lambda: read_picture(data, "picture"),
+        "encode": lambda: engine.encode(image),
+        "assess": lambda: engine.assess(latent),
+        "transport": lambda: engine.move(latent, condition),
+        "decode": lambda: engine.decode(latent, size, torch.uint8),
+        "write": lambda: encode_picture(picture, "PNG"),
     }
+    return {stage: median_seconds(run, repeats) for stage, run in runs.items()}
 
 
 def closed_loop(engine: Engine, image: Tensor) -> Tensor:
