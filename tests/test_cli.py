@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from rar_cli.cli import app
 from rar_cli.types import DEGRADATIONS
 from rar_cli.version import __version__
+from tests.conftest import ROOT
 
 RECORD_KEYS = {
     "input", "output", "status", "stop", "best_round", "score_before", "score_after", "rounds", "width",
@@ -330,9 +331,21 @@ def test_a_signal_finishes_the_picture_in_hand_and_the_rest_is_resumed(
 def test_help_and_version_answer_without_torch():
     script = (
         "import sys\nfrom typer.testing import CliRunner\nfrom rar_cli.cli import app\n"
-        "for args in (['--help'], ['--version'], ['restore', '--help'], ['restore', 'nowhere', 'out']):\n"
+        "nowhere = (['restore', 'nowhere', 'out'], ['assess', 'nowhere'])\n"
+        "for args in (['--help'], ['--version'], ['restore', '--help'], *nowhere):\n"
         "    CliRunner().invoke(app, args)\n"
         "assert not {'torch', 'transformers', 'diffusers'} & set(sys.modules), 'heavy import'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_assess_waits_for_no_package_that_only_paper_scale_needs(tmp_path):
+    """Each of them takes longer to import than all else that the command does."""
+    script = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom rar_cli.cli import app\n"
+        f"result = CliRunner().invoke(app, ['assess', {str(ROOT / 'samples/degraded/chelsea.png')!r}])\n"
+        "assert result.exit_code == 0, result.output\n"
+        "assert not {'transformers', 'diffusers', 'scipy', 'torch._dynamo'} & set(sys.modules), 'heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
