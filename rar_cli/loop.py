@@ -9,15 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import judge
+from rar_cli.verdict import judge, later_wanted
 
-Assess = Callable[[Tensor], Assessment]
-"""latent (b, c, h, w) -> Assessment of b pictures."""
+
+class Assess(Protocol):
+    """latent (b, c, h, w), and what is to be removed, (9,) or (b, 9), None for all -> Assessment of b pictures."""
+
+    def __call__(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment: ...
+
 
 Move = Callable[[Tensor, Tensor], Tensor]
 """(latent (b, c, h, w), condition (b, n, d)) -> latent after one transport."""
@@ -46,20 +51,26 @@ def rounds(
     """Run the loop on latent (b, c, h, w); yields round 0 (the input as assessed), 1, 2, ...
 
     Pictures leave the batch with their final verdict; the verdicts of a batch are read from the
-    device once per round. remove_mask: (9,), 1 for each degradation that is to be removed.
+    device once per round. remove_mask: (9,), 1 for each degradation that is to be removed; of these,
+    rounds after the first remove those that the input showed (`verdict.later_wanted`).
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
-    wanted = len(DEGRADATIONS) * [1.0] if remove_mask is None else remove_mask.tolist()
+    asked = len(DEGRADATIONS) * [1.0] if remove_mask is None else remove_mask.tolist()
+    wanted = dict.fromkeys(pictures, asked)
     index = 0
     while pictures:
         started = time.perf_counter()
-        assessment = assess(latent)
+        if index:
+            remove_mask = torch.tensor([wanted[picture] for picture in pictures], device=latent.device)
+        assessment = assess(latent, remove_mask=remove_mask)
         readings = _read(assessment)
         judged = []
         for picture, (score, severities) in zip(pictures, readings, strict=True):
-            unwanted = [s * w for s, w in zip(severities, wanted, strict=True)]
+            unwanted = [s * w for s, w in zip(severities, wanted[picture], strict=True)]
             verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
+            if index == 0:
+                wanted[picture] = later_wanted(severities, asked)
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

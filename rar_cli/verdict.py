@@ -6,6 +6,17 @@ from collections.abc import Sequence
 
 from rar_cli.types import StopPolicy, Verdict
 
+SEEN = 0.06
+"""Severity from which a degradation counts as seen in the input."""
+
+
+def later_wanted(severities: Sequence[float], wanted: Sequence[float]) -> list[float]:
+    """What later rounds may remove, 1 or 0 for each of the nine: of what is wanted, that which the input showed.
+
+    A dark picture without its noise can pass for one of low light; it was none before, and stays as it is.
+    """
+    return [w * (severity >= SEEN) for severity, w in zip(severities, wanted, strict=True)]
+
 
 def judge(
     index: int, score: float, best_score: float | None, severities: Sequence[float], policy: StopPolicy

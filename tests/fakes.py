@@ -32,18 +32,20 @@ def tiny_params() -> RarParams:
 
 
 class FakeAssessor:
-    """Gives each picture its scripted scores, one per call that sees it; counts calls."""
+    """Gives each picture its scripted scores, one per call that sees it; counts calls, keeps their masks."""
 
-    def __init__(self, scores: list[list[float]], severity: float = 0.5) -> None:
+    def __init__(self, scores: list[list[float]], severity: float | Tensor = 0.5) -> None:
         self.scripts = [list(s) for s in scores]
-        self.severity = severity
+        self.severity = torch.as_tensor(severity)
         self.calls = 0
+        self.masks: list[Tensor | None] = []
 
-    def __call__(self, latent: Tensor) -> Assessment:
+    def __call__(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment:
         self.calls += 1
+        self.masks.append(remove_mask)
         pictures = latent[:, 0, 0, 0].long().tolist()  # each fake latent carries its number
         score = torch.tensor([self.scripts[p].pop(0) for p in pictures])
-        severities = torch.full((len(pictures), len(DEGRADATIONS)), self.severity)
+        severities = self.severity.expand(len(pictures), len(DEGRADATIONS))
         return Assessment(score, severities, torch.zeros(len(pictures), 1, 1))
 
 

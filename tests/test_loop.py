@@ -68,3 +68,26 @@ def test_rounds_is_lazy_so_that_a_caller_may_stop_between_rounds():
     assert (first.index, assess.calls, move.moved) == (0, 1, 0)
     passes.close()
     assert move.moved == 0
+
+
+def test_later_rounds_remove_only_what_the_input_showed():
+    shown = torch.tensor([0.5, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.3])
+    asked = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    (kept,), assess, _ = run([[10.0, 20.0, 30.0, 40.0]], severity=shown, mask=asked)
+    assert kept.best_round == 3
+    torch.testing.assert_close(assess.masks[0], asked)
+    for mask in assess.masks[1:]:
+        torch.testing.assert_close(mask, torch.tensor([[1.0, 0, 0, 0, 0, 0, 0, 0, 0]]))
+
+
+def test_what_turns_up_after_the_first_round_alone_is_no_reason_for_another():
+    assess, move = FakeAssessor([[10.0, 20.0], [10.0, 20.0, 90.0]]), FakeMove()
+    assess.severity = torch.tensor([[0.01] * 8 + [0.2], [0.5] * 9])
+    passes = rounds(assess, move, numbered(2), POLICY)
+    next(passes)
+    assess.severity = torch.tensor([[0.5] * 8 + [0.01], [0.5] * 9])
+    second = next(passes)
+    assert [r.verdict for r in second.rounds] == [Verdict.ACCEPT, Verdict.REPEAT]
+    assess.severity = torch.tensor([0.5])
+    list(passes)
+    assert [None if m is None else len(m) for m in assess.masks] == [None, 2, 1]

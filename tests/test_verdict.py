@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rar_cli.types import StopPolicy, Verdict
-from rar_cli.verdict import judge
+from rar_cli.verdict import SEEN, judge, later_wanted
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
@@ -62,3 +62,7 @@ def test_the_first_round_has_a_margin_of_its_own():
 def test_impossible_policies_are_refused(options):
     with pytest.raises(ValueError, match="must"):
         StopPolicy(**options)
+
+
+def test_later_rounds_want_what_was_asked_for_and_seen():
+    assert later_wanted([SEEN, SEEN - 0.01, 0.9], [1.0, 1.0, 0.0]) == [1.0, 0.0, 0.0]

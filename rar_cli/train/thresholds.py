@@ -18,7 +18,7 @@ from rar_cli.engine import Engine
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
-from rar_cli.verdict import judge
+from rar_cli.verdict import judge, later_wanted
 
 ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
@@ -92,10 +92,14 @@ def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), see
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     scores, severities, psnr = [], [], [psnr_db(image, clean)]
+    wanted: Tensor | None = None
     for index in range(ROUNDS + 1):
-        assessment = engine.assess(latent)
+        assessment = engine.assess(latent, wanted)
         scores.append(assessment.score)
-        severities.append(assessment.severities)
+        severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
+        if wanted is None:
+            asked = len(DEGRADATIONS) * [1.0]
+            wanted = torch.tensor([later_wanted(s, asked) for s in assessment.severities.tolist()]).to(latent.device)
         if index < ROUNDS:
             latent = engine.move(latent, assessment.condition)
             psnr.append(psnr_db(engine.decode(latent, size), clean))
