@@ -10,6 +10,9 @@ from torch import Tensor
 
 Span = tuple[int, int]
 
+EDGE = 0.25
+"""Share of an overlap at a window's rim that counts nothing: what lies there misses its surroundings most."""
+
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """(b, c, h, w) -> the same with h, w rounded up; reflects where there is enough to reflect, else replicates."""
@@ -61,7 +64,7 @@ def by_tiles(
 
 
 def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int) -> Tensor:
-    """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps."""
+    """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps within `EDGE`."""
     height, width = x.shape[-2:]
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
     if len(rows) == 1 and len(columns) == 1:
@@ -83,6 +86,7 @@ def _ramp(start: int, end: int, length: int, overlap: int, device: torch.device)
     """Weights of one window along one side; ramps of neighbours add up to 1 where they overlap."""
     weight = torch.ones(end - start, device=device)
     rise = (torch.arange(overlap, device=device) + 0.5) / max(overlap, 1)
+    rise = ((rise - EDGE) / (1.0 - 2.0 * EDGE)).clamp(0.0, 1.0)
     if start > 0:
         weight[:overlap] = rise
     if end < length:

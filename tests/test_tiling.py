@@ -61,3 +61,16 @@ def test_a_small_input_runs_in_one_piece():
     by_windows(lambda z: calls.append(z.shape) or z, torch.rand(1, 2, 10, 10), 16, 4)
     by_tiles(lambda z: calls.append(z.shape) or z, torch.rand(1, 2, 10, 10), 16, 4)
     assert calls == [(1, 2, 10, 10)] * 2
+
+
+def test_a_windows_rim_counts_nothing_where_a_neighbour_covers_it():
+    x = torch.rand(1, 2, 8, 40)
+
+    def spoils_its_rim(part):
+        part = part.clone()
+        part[..., :2] = part[..., -2:] = 9.0
+        return part
+
+    out = by_windows(spoils_its_rim, x, 16, 8)
+    torch.testing.assert_close(out[..., 2:-2], x[..., 2:-2])
+    assert (out[..., :2] == 9.0).all()
