@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from rar_cli.bench.cost import median_seconds, stage_seconds
+from rar_cli.bench.cost import REPEATS, median_seconds, stage_seconds
 from rar_cli.engine import Engine, load, restore
 from rar_cli.types import StopPolicy
 
@@ -47,7 +47,7 @@ def stages(engine: Engine) -> None:
     for name, size in SIZES.items():
         image = picture(size).float() / 255.0
         with torch.inference_mode():
-            found = stage_seconds(engine, image, 1 if name == "large" else 5)
+            found = stage_seconds(engine, image, 1 if name == "large" else REPEATS)
         total = sum(found.values())
         seconds = {stage: round(value, 4) for stage, value in found.items()}
         share = {stage: round(value / total, 3) for stage, value in found.items()}

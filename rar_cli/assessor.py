@@ -1,8 +1,8 @@
 """Assessor: what is wrong with a latent, and how good it is (LQA in arXiv 2603.26385).
 
-Image adapter (latent -> tokens of the IQA core), IQA core (a Llama fed
-through its embeddings, one forward pass, nothing generated), heads (score, severities) and text adapter
-(IQA outputs -> condition tokens for the restorer). No text exists anywhere in here.
+Image adapter (latent -> tokens of the IQA core), IQA core (a Llama fed through its embeddings, one
+forward pass, nothing generated), heads (score, severities) and text adapter (IQA outputs ->
+condition tokens for the restorer). No text exists anywhere in here.
 """
 
 from __future__ import annotations

@@ -97,8 +97,6 @@ class Engine:
 
     def assess(self, latent: Tensor, remove_mask: Tensor | None = None) -> Assessment:
         """latent -> Assessment of the whole picture, whatever its size; remove_mask as the assessor takes it."""
-        if remove_mask is not None:
-            remove_mask = remove_mask.to(self.device, non_blocking=True)
         with self.autocast():
             return self.model.assessor(latent, remove_mask=remove_mask, tile=self.tile_px // self.factor)
 
@@ -158,10 +156,11 @@ def restore(
     """
     size = (image.shape[-2], image.shape[-1])
     with torch.inference_mode():
+        mask = None if remove_mask is None else remove_mask.to(engine.device)
         stop = policy or engine.policy
         # The loop alone holds the latent, and nobody the picture: of a large one, that is all that fits.
         kind = image.dtype
-        passes: Iterable[Pass] = rounds(engine.assess, engine.move, engine.encode(image), stop, remove_mask)
+        passes: Iterable[Pass] = rounds(engine.assess, engine.move, engine.encode(image), stop, mask)
         del image
         if on_pass is not None:
             passes = _told(passes, on_pass)

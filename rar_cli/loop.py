@@ -56,21 +56,16 @@ def rounds(
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
-    asked = len(DEGRADATIONS) * [1.0] if remove_mask is None else remove_mask.tolist()
-    wanted = dict.fromkeys(pictures, asked)
     index = 0
     while pictures:
         started = time.perf_counter()
-        if index:
-            remove_mask = torch.tensor([wanted[picture] for picture in pictures], device=latent.device)
         assessment = assess(latent, remove_mask=remove_mask)
-        readings = _read(assessment)
+        readings = _read(assessment, remove_mask)
+        if index == 0:
+            remove_mask = later_wanted(assessment.severities, remove_mask)
         judged = []
-        for picture, (score, severities) in zip(pictures, readings, strict=True):
-            unwanted = [s * w for s, w in zip(severities, wanted[picture], strict=True)]
+        for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
             verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
-            if index == 0:
-                wanted[picture] = later_wanted(severities, asked)
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))
@@ -90,6 +85,8 @@ def rounds(
         if pictures and len(stay) < len(judged):  # indexing copies: a large latent cannot afford it
             latent = latent[torch.tensor(stay, device=latent.device)]
             condition = condition[torch.tensor(stay, device=condition.device)]
+            assert remove_mask is not None  # since round 0
+            remove_mask = remove_mask[torch.tensor(stay, device=remove_mask.device)]
         if pictures:
             latent = move(latent, condition)
         index += 1
@@ -107,7 +104,10 @@ def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:
     return tuple(Restoration(tuple(traces[p]), *kept[p]) for p in sorted(traces))
 
 
-def _read(assessment: Assessment) -> list[tuple[float, list[float]]]:
-    """One transfer from the device: [(score, nine severities)] per picture."""
-    table = torch.cat([assessment.score[:, None], assessment.severities], dim=1).float().cpu().tolist()
-    return [(row[0], row[1:]) for row in table]
+def _read(assessment: Assessment, remove_mask: Tensor | None) -> list[tuple[float, list[float], list[float]]]:
+    """One transfer from the device: [(score, nine severities, the same where they are to be removed)] per picture."""
+    found = assessment.severities
+    unwanted = found if remove_mask is None else found * remove_mask
+    table = torch.cat([assessment.score[:, None], found, unwanted], dim=1).float().cpu().tolist()
+    last = 1 + len(DEGRADATIONS)
+    return [(row[0], row[1:last], row[last:]) for row in table]

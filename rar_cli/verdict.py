@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from rar_cli.types import StopPolicy, Verdict
 
 SEEN = 0.06
 """Severity from which a degradation counts as seen in the input."""
 
 
-def later_wanted(severities: Sequence[float], wanted: Sequence[float]) -> list[float]:
-    """What later rounds may remove, 1 or 0 for each of the nine: of what is wanted, that which the input showed.
+def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:
+    """What later rounds may remove, (b, 9) of 1 or 0: of what is wanted, that which the input showed.
+
+    severities: (b, 9) of the input. remove_mask: (9,) or (b, 9), None for all.
 
     A dark picture without its noise can pass for one of low light; it was none before, and stays as it is.
     """
-    return [w * (severity >= SEEN) for severity, w in zip(severities, wanted, strict=True)]
+    shown = (severities >= SEEN).float()
+    return shown if remove_mask is None else shown * remove_mask
 
 
 def judge(

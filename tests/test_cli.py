@@ -339,7 +339,7 @@ def test_help_and_version_answer_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_assess_waits_for_no_package_that_only_paper_scale_needs(tmp_path):
+def test_assess_waits_for_no_package_that_only_paper_scale_needs():
     """Each of them takes longer to import than all else that the command does."""
     script = (
         "import sys\nfrom typer.testing import CliRunner\nfrom rar_cli.cli import app\n"

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,4 +66,6 @@ def test_impossible_policies_are_refused(options):
 
 
 def test_later_rounds_want_what_was_asked_for_and_seen():
-    assert later_wanted([SEEN, SEEN - 0.01, 0.9], [1.0, 1.0, 0.0]) == [1.0, 0.0, 0.0]
+    shown = torch.tensor([[SEEN, SEEN - 0.01, 0.9]])
+    assert later_wanted(shown, torch.tensor([1.0, 1.0, 0.0])).tolist() == [[1.0, 0.0, 0.0]]
+    assert later_wanted(shown, None).tolist() == [[1.0, 0.0, 1.0]]

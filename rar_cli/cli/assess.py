@@ -51,10 +51,7 @@ def assess_command(
         from rar_cli.plan import Selection, find
 
         selection = Selection(recursive, tuple(exclude or ()))
-        files = [
-            None if inputs == ["-"] else path
-            for path, _ in ([(None, None)] if inputs == ["-"] else find(inputs, selection))
-        ]
+        files = [None] if inputs == ["-"] else [path for path, _ in find(inputs, selection)]
         from rar_cli.session import Request, assess_files, write_heatmap
 
         request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)

@@ -98,8 +98,7 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
         scores.append(assessment.score)
         severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
         if wanted is None:
-            asked = len(DEGRADATIONS) * [1.0]
-            wanted = torch.tensor([later_wanted(s, asked) for s in assessment.severities.tolist()]).to(latent.device)
+            wanted = later_wanted(assessment.severities, None)
         if index < ROUNDS:
             latent = engine.move(latent, assessment.condition)
             psnr.append(psnr_db(engine.decode(latent, size), clean))
