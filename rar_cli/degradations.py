@@ -107,14 +107,17 @@ def motion_blur(image: Image, severity: float, rng: Generator) -> Image:
         heading += np.cumsum(rng.normal(0.0, 0.6 / np.sqrt(samples), samples))
     step = length / samples
     path = np.stack([np.cumsum(np.sin(heading)), np.cumsum(np.cos(heading))], 1) * step
-    path -= (path.max(0) + path.min(0)) / 2
+    exposure = np.ones(samples)
+    if rng.random() < 0.2:  # as by a flash, or a shutter that closes slowly
+        exposure = np.exp(-np.linspace(0.0, rng.uniform(1.0, 4.0), samples))
+    path -= (exposure[:, None] * path).sum(0) / exposure.sum() if exposure[-1] < 1 else (path.max(0) + path.min(0)) / 2
     radius = int(np.ceil(np.abs(path).max())) + 1
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
     base = np.floor(path).astype(int)
     part = path - base
     for dy in (0, 1):
         for dx in (0, 1):
-            weight = np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
+            weight = exposure * np.abs(1 - dy - part[:, 0]) * np.abs(1 - dx - part[:, 1])
             np.add.at(kernel, (base[:, 0] + dy + radius, base[:, 1] + dx + radius), weight)
     return _filter(image, kernel)
 
@@ -138,14 +141,16 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
 
 
 def low_light(image: Image, severity: float, rng: Generator) -> Image:
-    """Linear-light under-exposure, gamma darkening or contrast loss, with the sensor noise it brings."""
-    kind = rng.choice(3, p=(0.4, 0.35, 0.25))
+    """Linear-light under-exposure, gamma darkening, contrast loss or crushed blacks, with the noise it brings."""
+    kind = rng.choice(4, p=(0.38, 0.34, 0.2, 0.08))
     if kind == 0:
         dark = _to_srgb(_to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
     elif kind == 1:
         dark = (image * rng.uniform(1.0 - 0.5 * severity, 1.0)) ** (1.2 + 2.8 * severity)
-    else:
+    elif kind == 2:
         dark = image * (1.0 - (0.25 + 0.6 * severity)) + rng.uniform(0.0, 0.03)
+    else:
+        dark = np.clip(image * (1.0 - 0.5 * severity) - rng.uniform(0.05, 0.1 + 0.3 * severity), 0.0, 1.0)
     if rng.random() < 0.3:  # tungsten or moonlight
         dark = dark * rng.uniform(0.85, 1.0, 3).astype(np.float32)
     if rng.random() < 0.5:
@@ -162,7 +167,7 @@ def haze(image: Image, severity: float, rng: Generator) -> Image:
     transmission = np.exp(-(0.15 + 2.35 * severity) * depth)[..., None]
     airlight = np.clip(rng.uniform(0.65, 1.0) + rng.normal(0.0, 0.025, 3), 0, 1)
     if rng.random() < 0.12:  # lit unevenly, as banks of fog are
-        airlight = airlight * rng.uniform(0.4, 0.9) ** _fractal_field(image.shape[:2], rng)[..., None]
+        airlight = airlight * rng.uniform(0.1, 0.9) ** _fractal_field(image.shape[:2], rng)[..., None]
     return (image * transmission + airlight * (1.0 - transmission)).astype(np.float32)
 
 
@@ -183,6 +188,9 @@ def rain(image: Image, severity: float, rng: Generator) -> Image:
     if rng.random() < 0.4:
         veil = rng.uniform(0.0, 0.3) * severity
         wet = wet * (1.0 - veil) + veil * rng.uniform(0.6, 0.9)
+    if rng.random() < 0.12:  # a storm: the air softens all, and the sky is dark
+        wet = _reflect_gaussian(np.asarray(wet, np.float32), rng.uniform(0.3, 1.0 + 1.5 * severity))
+        wet = wet * rng.uniform(1.0 - 0.5 * severity, 1.0)
     return np.asarray(wet, np.float32)
 
 
