@@ -21,7 +21,7 @@ from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
 from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.muon import Muon, matrices_of
-from rar_cli.train.run import TrainRequest, train
+from rar_cli.train.run import TrainRequest, _Clock, train
 from rar_cli.train.stages import losses
 from rar_cli.types import DEGRADATIONS
 from tests.conftest import ROOT, in_two_processes
@@ -95,9 +95,9 @@ def test_photographs_too_small_for_the_largest_crops_still_serve_the_small_ones(
     dark, bright = np.zeros((20, 40, 3), np.uint8), np.full((50, 40, 3), 255, np.uint8)
     stage = Stage("a", "assessor", steps=16, crops=(Crops(8, 16, 8), Crops(8, 32, 16)))
     batches = StepBatches([dark, bright], TrainConfig("toy", (stage,)))
-    small, large = (torch.cat([batches[step].clean.mean((1, 2, 3)) for step in range(i, 8, 2)]) for i in (0, 1))
-    assert set(small.round().tolist()) == {0.0, 1.0}
-    assert set(large.round().tolist()) == {1.0}
+    small, large = (torch.cat([batches[step].clean.float().mean((1, 2, 3)) for step in range(i, 8, 2)]) for i in (0, 1))
+    assert set(small.round().tolist()) == {0.0, 255.0}
+    assert set(large.round().tolist()) == {255.0}
     with pytest.raises(UsageError, match="32 px"):
         StepBatches([dark], TrainConfig("toy", (stage,)))
 
@@ -119,6 +119,27 @@ def test_the_learning_rate_rises_holds_and_falls():
     assert stage.rate_at(50) == 1.0
     assert stage.rate_at(90) == pytest.approx(0.5)
     assert stage.rate_at(100) == 0.0
+
+
+def test_the_rate_lands_at_the_end_of_the_hours_whatever_the_step(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("rar_cli.train.run.time.monotonic", lambda: now[0])
+    clock, endless = _Clock(50.0, hours=1.0), _Clock(50.0, hours=None)
+    falls = []
+    for passed in (0, 1800, 2700, 3600, 4000):
+        now[0] = 100.0 + passed
+        falls.append(clock.fall(0.5))
+        assert clock.fall(0.0) == endless.fall(0.5) == 1.0
+    assert falls == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_images_travel_in_eight_bits_and_arrive_as_they_were(photos_dir, tmp_path):
+    batch = StepBatches(load_photos([photos_dir], 32), load_config(config_file(tmp_path)))[3]
+    assert {batch.clean.dtype, batch.degraded.dtype, batch.target.dtype} == {torch.uint8}
+    arrived = batch.to(torch.device("cpu"))
+    for sent, images in zip((batch.clean, batch.degraded), (arrived.clean, arrived.degraded), strict=True):
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(images, sent.float() / 255)
 
 
 def test_batches_depend_on_the_step_alone(photos_dir, tmp_path):
@@ -189,7 +210,7 @@ def test_every_stage_lowers_its_own_loss_on_one_batch(photos_dir, tmp_path):
         torch.manual_seed(0)
         model = Rar(config.model)
         model.codec.fit(torch.rand(4000, 3, 4, 4))
-        batch = StepBatches(photos, config)[step]
+        batch = StepBatches(photos, config)[step].to(torch.device("cpu"))
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         values = []
         for _ in range(25):

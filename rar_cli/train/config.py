@@ -80,7 +80,8 @@ class Stage:
 @dataclass(frozen=True)
 class TrainConfig:
     """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
-    longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it."""
+    longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
+    `--hours` at whose end the learning rate falls to zero, whatever step the run has come to."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -95,6 +96,7 @@ class TrainConfig:
     validate_minutes: float = 25.0
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     workers: int = 1
+    landing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in get_args(OptimizerName):

@@ -33,11 +33,13 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data; images (b, 3, context, context) in [0, 1].
+    """One step's data; images (b, 3, context, context), in 8 bits until `to` makes them [0, 1]: they are rounded to
+    that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
     severities, remove_mask: (b, 9). t: (b,). forced, unrolled: (b,) bool. window: (b, 2) y, x in
-    [0, 1) of the free range, its side `window_px`.
+    [0, 1) of the free range, its side `window_px`. unrolled and window stay where they are: the host asks them
+    which pictures, and where to cut, and a device would have to be waited for.
     """
 
     clean: Tensor
@@ -52,8 +54,9 @@ class Batch:
     window_px: int
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device, without waiting for the copy."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch on a device, images in [0, 1], without waiting for the copy."""
+        moved = self._each(lambda tensor: _unpacked(tensor.to(device, non_blocking=True)))
+        return replace(moved, unrolled=self.unrolled, window=self.window)
 
     def pin_memory(self) -> Batch:
         """Called by the data loader on CUDA, for copies that overlap."""
@@ -125,9 +128,9 @@ class StepBatches(Dataset[Batch]):
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
         return Batch(
-            clean=_tensor(clean),
-            degraded=_tensor(degraded),
-            target=_tensor(target),
+            clean=_packed(clean),
+            degraded=_packed(degraded),
+            target=_packed(target),
             severities=torch.from_numpy(severities),
             remove_mask=torch.from_numpy(remove),
             t=torch.from_numpy(t),
@@ -164,6 +167,11 @@ def _keep(rng: Generator) -> set[Degradation]:
     return named if rng.random() < 0.5 else set(DEGRADATIONS) - named
 
 
-def _tensor(images: Image) -> Tensor:
-    """(b, h, w, 3) -> (b, 3, h, w), channels_last in memory."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
+def _packed(images: Image) -> Tensor:
+    """(b, h, w, 3) in [0, 1] -> (b, 3, h, w) in 8 bits, channels_last in memory."""
+    return torch.from_numpy(np.rint(images * np.float32(255.0)).astype(np.uint8)).permute(0, 3, 1, 2)
+
+
+def _unpacked(tensor: Tensor) -> Tensor:
+    """Images in 8 bits -> [0, 1]; all else as it is."""
+    return tensor.float() / 255.0 if tensor.dtype == torch.uint8 else tensor

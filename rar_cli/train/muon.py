@@ -8,7 +8,7 @@ which few CPUs have.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -62,8 +62,9 @@ class Muon(torch.optim.AdamW):
                 if id(parameter) in self.matrices and parameter.grad is not None:
                     alike[parameter.shape[0], parameter[0].numel()].append((parameter, group))
         for (rows, columns), members in alike.items():
-            ahead = [self._momentum(parameter, group).reshape(rows, columns) for parameter, group in members]
-            factors = orthogonal(torch.stack(ahead).to(self.dtype)).float()
+            ahead = self._momenta(members)
+            stacked = torch.stack([momentum.reshape(rows, columns) for momentum in ahead])
+            factors = orthogonal(stacked.to(self.dtype)).float()
             size = SCALE * max(rows, columns) ** 0.5
             for (parameter, group), factor in zip(members, factors, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -71,17 +72,23 @@ class Muon(torch.optim.AdamW):
                 parameter.grad = None
         return super().step(closure)
 
-    def _momentum(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
-        """Nesterov's momentum; the second moment is kept for AdamW alone."""
-        state, gradient = self.state[parameter], parameter.grad
-        assert gradient is not None
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        state["exp_avg"].lerp_(gradient, 1 - MOMENTUM)
-        state["exp_avg_sq"].lerp_(gradient.square(), 1 - group["betas"][1])
-        return gradient.lerp(state["exp_avg"], MOMENTUM)
+    def _momenta(self, members: Sequence[tuple[nn.Parameter, dict[str, Any]]]) -> Sequence[Tensor]:
+        """Nesterov's momentum of each; the second moment is kept for AdamW alone."""
+        gradients, means, squares = [], [], []
+        for parameter, _ in members:
+            state, gradient = self.state[parameter], parameter.grad
+            assert gradient is not None
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] += 1
+            gradients.append(gradient)
+            means.append(state["exp_avg"])
+            squares.append(state["exp_avg_sq"])
+        # All at once: on a GPU a call costs more than what it computes.
+        torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - members[0][1]["betas"][1])
+        return torch._foreach_lerp(gradients, means, MOMENTUM)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ LOG_EVERY = 100
 AGREE_EVERY = 20
 """Steps after which several processes agree on saving and ending."""
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 LICENCE = "the terms of the photographs it was trained on"
 
 VALIDATION_PX = 256
@@ -121,7 +122,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))
     if average is not None:
-        average.to(accelerator.device)
+        average.module.to(accelerator.device)  # its counter stays: asking a device for it means waiting
     # 2. resume
     state = Checkpoint(request.out / "checkpoint", accelerator, body, average, optimizer)
     step, seconds = state.load() if request.resume else (0, 0.0)
@@ -148,8 +149,9 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     for batch in batches:
         stage, at = config.stage_at(step)
         stage_name = stage.name
+        rate = stage.rate_at(at) * clock.fall(config.landing)
         for group in optimizer.param_groups:
-            group["lr"] = stage.rate_at(at)
+            group["lr"] = rate
         with plain():  # going back as well, where checkpointed layers run once more
             with accelerator.autocast():
                 found = body(batch.to(accelerator.device), stage.name, config)
@@ -168,7 +170,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         if accelerator.is_main_process and (step % LOG_EVERY == 0 or step == config.total_steps):
             parts = {k: float(v) / seen for k, v in sums.items()}
             ledger.write(
-                "step", step=step, stage=stage.name, seconds=clock.seconds(), lr=stage.rate_at(at),
+                "step", step=step, stage=stage.name, seconds=clock.seconds(), lr=rate,
                 samples=config.samples_before(step), losses=parts,
             )  # fmt: skip
             say(
@@ -254,6 +256,13 @@ class _Clock:
         self.last[what] = now
         return True
 
+    def fall(self, landing: float) -> float:
+        """What is left, in [0, 1], of the share `landing` of the hours, at their end; 1 where there is no end."""
+        if self.hours is None or not landing:
+            return 1.0
+        left = 1.0 - (time.monotonic() - self.start) / (self.hours * 3600)
+        return min(max(left, 0.0) / landing, 1.0)
+
     def over(self) -> bool:
         return self.hours is not None and time.monotonic() - self.start > self.hours * 3600
 
@@ -283,11 +292,12 @@ def _starting_model(config: TrainConfig, request: TrainRequest, photos: Sequence
 def _averaged(model: Rar, decay: float) -> AveragedModel:
     """Exponential moving average whose memory grows with the run up to `decay`."""
 
-    def update(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
-        return mean.lerp(now, 1.0 - share)
+    def update(means: Tensors, now: Tensors, _: Tensor | int) -> None:
+        count = float(average.n_averaged)  # not the one that is handed over: that is on the device
+        torch._foreach_lerp_(means, now, 1.0 - min(decay, (1.0 + count) / (10.0 + count)))
 
-    return AveragedModel(model, avg_fn=update, use_buffers=False)
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=False)
+    return average
 
 
 def _averaged_model(average: AveragedModel) -> Rar:

@@ -122,7 +122,7 @@ def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor
 def _own_work(model: Rar, batch: Batch, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Replace the chosen pictures by what the model makes of them in one round."""
     left = torch.ones_like(batch.t)
-    chosen = batch.unrolled.nonzero().squeeze(1)
+    chosen = batch.unrolled.nonzero().squeeze(1).to(start.device)
     if not len(chosen):
         return start, left
     condition = model.assessor(start[chosen], remove_mask=batch.remove_mask[chosen]).condition
@@ -138,7 +138,7 @@ def _remaining(batch: Batch, left: Tensor) -> Tensor:
 
 def _rank(model: Rar, batch: Batch, score: Tensor, start: Tensor, first: Tensor, clean: Tensor) -> Tensor:
     """Ranking loss between the input and the model's own work on it."""
-    chosen = batch.unrolled.nonzero().squeeze(1)
+    chosen = batch.unrolled.nonzero().squeeze(1).to(start.device)
     if not len(chosen):
         return score.new_zeros(())
     before = model.assessor(first[chosen]).score
