@@ -22,8 +22,8 @@ from rar_cli.types import DEGRADATIONS, Assessment, Degradation, Restoration, St
 from rar_cli.weights import find
 from rar_cli.winograd import speed_up
 
-TILE_PX = 768
-OVERLAP_PX = 80
+TILE_PX = 896
+OVERLAP_PX = 144
 """Of neighbouring windows; so much lets tiles agree with the whole to 2 grey levels."""
 LARGE_PX = 16_000_000
 """Above this, latents stay on the CPU and only tiles visit the device."""
@@ -108,7 +108,8 @@ class Engine:
                 moved = self.model.move(part.to(self.device, torch.float32), condition, self.times)
             return moved.to(latent.device, latent.dtype)
 
-        return by_windows(window, latent, self.tile_px // self.factor, OVERLAP_PX // self.factor)
+        tile, overlap = self.tile_px // self.factor, OVERLAP_PX // self.factor
+        return by_windows(window, latent, tile, overlap, self.model.params.restorer.multiple)
 
     def decode(self, latent: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""

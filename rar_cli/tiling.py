@@ -10,7 +10,7 @@ from torch import Tensor
 
 Span = tuple[int, int]
 
-EDGE = 0.25
+EDGE = 0.375
 """Share of an overlap at a window's rim that counts nothing: what lies there misses its surroundings most."""
 
 
@@ -33,6 +33,16 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
         raise ValueError(f"tile {tile} must exceed overlap {overlap}")
     starts = range(0, length - overlap, step)
     return [(start, min(start + tile, length)) for start in starts]
+
+
+def even_spans(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
+    """As many windows as `spans` takes and no more cells in all, but of one size, the last one up to a `multiple`:
+    what is left over would make a narrow one, that sees little of its surroundings."""
+    count = len(spans(length, tile, overlap))
+    if count == 1:
+        return [(0, length)]
+    step = -(-(length - overlap) // count)
+    return spans(length, -(-step // multiple) * multiple + overlap, overlap)
 
 
 def by_tiles(
@@ -63,17 +73,20 @@ def by_tiles(
     return out
 
 
-def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int) -> Tensor:
-    """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps within `EDGE`."""
-    height, width = x.shape[-2:]
-    rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
+def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, multiple: int = 1) -> Tensor:
+    """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps within `EDGE`.
+
+    multiple: what windows begin at, for a function that works in steps of so many cells; tile and overlap must be
+    multiples of it.
+    """
+    rows, columns = (even_spans(side, tile, overlap, multiple) for side in x.shape[-2:])
     if len(rows) == 1 and len(columns) == 1:
         return function(x)
     out = torch.zeros_like(x)
     for (y0, y1), (x0, x1) in _grid(rows, columns):
         part = function(x[..., y0:y1, x0:x1])
-        down = _ramp(y0, y1, height, overlap, x.device)
-        across = _ramp(x0, x1, width, overlap, x.device)
+        down = _ramp(y0, y1, x.shape[-2], overlap, x.device)
+        across = _ramp(x0, x1, x.shape[-1], overlap, x.device)
         out[..., y0:y1, x0:x1] += part * (down[:, None] * across[None, :]).to(part.dtype)
     return out
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from rar_cli.types import StopPolicy, Verdict
 
-SEEN = 0.06
-"""Severity from which a degradation counts as seen in the input."""
+SEEN = 0.1
+"""Severity from which a degradation counts as seen in the input: of low light, which a later round could do most
+harm with, 95 % of the held-out pictures that have none are below it, and 2 % of those that have some."""
 
 
 def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rar_cli.tiling import by_tiles, by_windows, pad_to_multiple, spans
+from rar_cli.tiling import by_tiles, by_windows, even_spans, pad_to_multiple, spans
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8))
@@ -25,6 +25,19 @@ def test_spans_cover_everything_and_neighbours_overlap(length, tile, overlap):
     assert found[-1][1] == length
     assert all(end - start <= tile for start, end in found)
     assert all(b[0] == a[1] - overlap for a, b in zip(found, found[1:], strict=False))
+
+
+@given(st.integers(1, 400), st.integers(8, 20), st.integers(0, 3))
+def test_even_spans_are_as_many_and_none_is_narrow(length, half_tile, half_overlap):
+    tile, overlap, multiple = 2 * half_tile, 2 * half_overlap, 2
+    found = even_spans(length, tile, overlap, multiple)
+    sizes = [end - start for start, end in found]
+    assert (found[0][0], found[-1][1]) == (0, length)
+    assert len(found) <= len(spans(length, tile, overlap))
+    assert max(sizes) <= tile
+    assert all(start % multiple == 0 for start, _ in found)
+    assert all(b[0] == a[1] - overlap for a, b in zip(found, found[1:], strict=False))
+    assert max(sizes) - min(sizes) < multiple * len(found)
 
 
 def test_an_overlap_as_large_as_the_tile_is_refused():

@@ -43,7 +43,7 @@ def assess_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 768,
+    tile: TileOption = 896,
     quiet: QuietOption = False,
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""

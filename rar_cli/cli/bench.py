@@ -42,7 +42,7 @@ def bench_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 768,
+    tile: TileOption = 896,
     quiet: QuietOption = False,
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""

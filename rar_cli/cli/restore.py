@@ -43,7 +43,7 @@ def restore_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 768,
+    tile: TileOption = 896,
     batch_size: Annotated[
         int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
     ] = 16,
