@@ -166,7 +166,7 @@ def haze(image: Image, severity: float, rng: Generator) -> Image:
     depth = _depth(image, rng)
     transmission = np.exp(-(0.15 + 2.35 * severity) * depth)[..., None]
     airlight = np.clip(rng.uniform(0.65, 1.0) + rng.normal(0.0, 0.025, 3), 0, 1)
-    if rng.random() < 0.12:  # lit unevenly, as banks of fog are
+    if rng.random() < 0.2:  # lit unevenly, as banks of fog are
         airlight = airlight * rng.uniform(0.1, 0.9) ** _fractal_field(image.shape[:2], rng)[..., None]
     return (image * transmission + airlight * (1.0 - transmission)).astype(np.float32)
 
@@ -176,7 +176,7 @@ def rain(image: Image, severity: float, rng: Generator) -> Image:
     layers = 1 + int(rng.integers(0, 1 + round(3 * severity)))
     main_angle = rng.normal(0.0, 25.0)
     spread = rng.choice((4.0, 30.0), p=(0.75, 0.25))
-    make = _streaks if rng.random() < 0.75 else _strokes
+    make = _streaks if rng.random() < 0.65 else _strokes
     streaks = np.zeros(image.shape[:2], np.float32)
     for _ in range(layers):
         layer = make(image.shape[:2], severity / np.sqrt(layers), main_angle + rng.normal(0, spread), rng)
@@ -188,7 +188,7 @@ def rain(image: Image, severity: float, rng: Generator) -> Image:
     if rng.random() < 0.4:
         veil = rng.uniform(0.0, 0.3) * severity
         wet = wet * (1.0 - veil) + veil * rng.uniform(0.6, 0.9)
-    if rng.random() < 0.12:  # a storm: the air softens all, and the sky is dark
+    if rng.random() < 0.15:  # a storm: the air softens all, and the sky is dark
         wet = _reflect_gaussian(np.asarray(wet, np.float32), rng.uniform(0.3, 1.0 + 1.5 * severity))
         wet = wet * rng.uniform(1.0 - 0.5 * severity, 1.0)
     return np.asarray(wet, np.float32)
@@ -338,19 +338,20 @@ def _streaks(shape: tuple[int, int], strength: float, angle_degrees: float, rng:
 def _strokes(shape: tuple[int, int], strength: float, angle_degrees: float, rng: Generator) -> NDArray[np.float32]:
     """One layer of even strokes in [0, 1], sharp to soft; `angle_degrees` from the vertical."""
     height, width = shape
-    count = int(height * width * (0.0002 + 0.0018 * strength) * rng.uniform(0.5, 1.5)) + 1
-    lengths = (rng.uniform(8.0, 20.0) + 40.0 * rng.random() * strength) * rng.uniform(0.6, 1.2, count)
+    thickness = int(rng.choice((1, 2, 3, 5, 7), p=(0.47, 0.27, 0.14, 0.09, 0.03)))
+    near = max(thickness / 3.0, 1.0)  # wide strokes are near, so fewer, and out of focus
+    count = int(height * width * (0.0002 + 0.0018 * strength) * rng.uniform(0.4, 1.5) / near**2) + 1
+    lengths = (rng.uniform(8.0, 20.0) + 50.0 * rng.random() * strength) * rng.uniform(0.6, 1.2, count)
     angles = np.deg2rad(angle_degrees + rng.normal(0.0, rng.choice((0.0, 4.0)), count))
     starts = rng.random((count, 2)) * (width, height)
     ends = starts + lengths[:, None] * np.stack([np.sin(angles), np.cos(angles)], 1)
     layer = np.zeros(shape, np.uint8)
     strokes = np.rint(np.stack([starts, ends], 1) * 16).astype(np.int32)  # in sixteenths of a pixel
-    thickness = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
     cv2.polylines(layer, list(strokes), False, 255, thickness, cv2.LINE_AA, 4)
     drawn = layer.astype(np.float32) / np.float32(255.0)
-    if rng.random() < 0.6:
+    if rng.random() < 0.6 or near > 1.0:
         drawn = _reflect_gaussian(drawn, rng.uniform(0.4, 2.2))
-    return np.asarray(drawn * rng.uniform(0.3, 1.0), np.float32)
+    return np.asarray(drawn * (rng.uniform(0.3, 1.0) / near), np.float32)
 
 
 def _clumps(shape: tuple[int, int], severity: float, rng: Generator) -> NDArray[np.float32]:
