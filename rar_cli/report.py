@@ -92,6 +92,7 @@ def bench_table(result: Record, console: Console) -> None:
     judged = {
         "mean average precision": found["mean_average_precision"],
         "SRCC of score and PSNR": found["srcc"],
+        **{f"of {name.upper()} and PSNR": beside[name] for name, beside in found["srcc_beside"].items()},
         "score follows changes above 1 dB": found["direction_agreement"],
     }
     listed = "; ".join(f"{name} {value:.2f}" for name, value in judged.items() if value is not None)

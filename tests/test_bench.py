@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.bench.judging import average_precision, judge_assessor
-from rar_cli.bench.metrics import CAP_DB, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
+from rar_cli.bench.metrics import CAP_DB, Metric, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
 from rar_cli.bench.run import bench
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
@@ -180,6 +180,22 @@ def test_the_assessor_is_judged_by_rank_and_direction():
     assert found["direction_agreement"] == 1.0
     assert judge_assessor([row([10, 20], [20, 15.0])])["direction_agreement"] == 0.0
     assert found["mean_average_precision"] is None
+
+
+def test_measures_without_a_reference_are_ranked_beside_the_score_on_what_they_can_judge():
+    rounds = [
+        {"score": 10, "psnr_db": 20.0, "blind": 5.0, "full": 1.0},
+        {"score": 20, "psnr_db": 30.0, "blind": 4.0, "full": 1.0},
+        {"score": 30, "psnr_db": 40.0, "blind": 3.0, "full": 1.0},
+        {"score": 90, "psnr_db": 10.0, "blind": None, "full": 1.0},
+    ]
+    metrics = {
+        "blind": Metric(lambda image, reference: 0.0, "1", "lower", "here", needs_reference=False),
+        "full": Metric(lambda image, reference: 0.0, "1", "higher", "here"),
+    }
+    found = judge_assessor([{"truth": None, "found": [0.0] * 9, "rounds": rounds}], metrics)
+    assert found["srcc_beside"] == {"blind": {"blind": pytest.approx(1.0), "score": pytest.approx(1.0)}}
+    assert found["srcc"] < 0
 
 
 def run(*args):

@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
+from rar_cli.bench.metrics import Metric
 from rar_cli.types import DEGRADATIONS
 
 CLEAR_DB = 1.0
 """A change of PSNR that the score has to follow."""
 
 
-def judge_assessor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric] | None = None) -> dict[str, Any]:
     """average_precision per degradation and its mean, srcc of score and PSNR, direction_agreement.
 
-    rows: per picture `truth` and `found` (9 severities each) and `rounds` with score and psnr_db.
+    rows: per picture `truth` and `found` (9 severities each) and `rounds` with score, psnr_db and each of `metrics`.
+    srcc_beside is what those of the metrics reach, as better means, that need no reference either: on the rounds that
+    they can judge, beside the score on the same.
     None where the pictures cannot tell (no truth, no positive, fewer than three values).
     """
     known = [row for row in rows if row["truth"] is not None]
@@ -39,6 +42,7 @@ def judge_assessor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "average_precision": precision,
         "mean_average_precision": float(np.mean(found)) if found else None,
         "srcc": _srcc(points),
+        "srcc_beside": {n: _beside(rows, n, m) for n, m in (metrics or {}).items() if not m.needs_reference},
         "direction_agreement": float(np.mean([s * p > 0 for s, p in moves])) if moves else None,
     }
 
@@ -51,6 +55,16 @@ def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
         return None
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     return float(precision[hits].mean())
+
+
+def _beside(rows: Sequence[Mapping[str, Any]], name: str, metric: Metric) -> dict[str, float | None]:
+    """SRCC with PSNR of a measure, turned so that higher is better, and of the score on the same rounds."""
+    sign = 1.0 if metric.better == "higher" else -1.0
+    judged = [r for row in rows for r in row["rounds"] if r[name] is not None]
+    return {
+        name: _srcc([(sign * r[name], r["psnr_db"]) for r in judged]),
+        "score": _srcc([(r["score"], r["psnr_db"]) for r in judged]),
+    }
 
 
 def _srcc(points: Sequence[tuple[float, float]]) -> float | None:

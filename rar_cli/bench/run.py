@@ -103,7 +103,7 @@ def bench(
         "megapixels_per_second": statistics.median(paces) if paces else None,
         "cost": _cost(suites, engine) if complete else None,
         "complete": complete,
-        "assessor": judge_assessor(rows),
+        "assessor": judge_assessor(rows, metrics),
         "suites": summaries,
         "pictures": rows,
     }
