@@ -8,7 +8,7 @@ from PIL import Image
 
 from rar_cli import batch, reading
 from rar_cli.batch import Options, Run, Stop, out_of_memory
-from rar_cli.engine import Engine
+from rar_cli.engine import TILE_PX, Engine
 from rar_cli.log import RoundLog, read_log
 from rar_cli.plan import Naming, Selection, plan
 from rar_cli.reading import group_by_size
@@ -111,14 +111,14 @@ def test_memory_that_runs_out_halves_batch_then_tile_and_tries_again(many, tmp_p
 
     def scarce(engine, images, *rest):
         sizes.append((len(images), engine.tile_px))
-        if len(images) > 1 or engine.tile_px > 400:
+        if len(images) > 1 or engine.tile_px > TILE_PX // 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return real(engine, images, *rest)
 
     monkeypatch.setattr(batch, "restore", scarce)
     summary, _ = go(many, tmp_path, weights_dir, busy)
     assert summary.restored == 20
-    assert (1, 384) in sizes
+    assert (1, TILE_PX // 2) in sizes
 
 
 def test_a_lack_of_memory_is_told_from_other_faults():
