@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.bench.cost import REPEATS, median_seconds, stage_seconds
 from rar_cli.engine import Engine, load, restore
-from rar_cli.types import StopPolicy
+from rar_cli.types import TILE_PX, StopPolicy
 
 SIZES = {"small": (256, 256), "middle": (1152, 1728), "large": (4000, 6000)}
 
@@ -115,7 +115,7 @@ def memory(engine: Engine) -> None:
 
 def tiles(engine: Engine) -> None:
     """Seconds and memory of a picture of 4 MP in tiles of several sizes."""
-    for tile_px in (256, 384, 512, 896, 1024):
+    for tile_px in (256, 384, 512, TILE_PX, 1024):
         _measured_alone("tiles", engine, 2000, tile_px)
 
 

@@ -107,10 +107,11 @@ def motion_blur(image: Image, severity: float, rng: Generator) -> Image:
         heading += np.cumsum(rng.normal(0.0, 0.6 / np.sqrt(samples), samples))
     step = length / samples
     path = np.stack([np.cumsum(np.sin(heading)), np.cumsum(np.cos(heading))], 1) * step
-    exposure = np.ones(samples)
+    exposure, centre = np.ones(samples), (path.max(0) + path.min(0)) / 2
     if rng.random() < 0.2:  # as by a flash, or a shutter that closes slowly
         exposure = np.exp(-np.linspace(0.0, rng.uniform(1.0, 4.0), samples))
-    path -= (exposure[:, None] * path).sum(0) / exposure.sum() if exposure[-1] < 1 else (path.max(0) + path.min(0)) / 2
+        centre = np.average(path, axis=0, weights=exposure)
+    path -= centre
     radius = int(np.ceil(np.abs(path).max())) + 1
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
     base = np.floor(path).astype(int)

@@ -18,11 +18,10 @@ from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.tiling import by_tiles, by_windows
 from rar_cli.transport import time_grid
-from rar_cli.types import DEGRADATIONS, Assessment, Degradation, Restoration, StopPolicy
+from rar_cli.types import DEGRADATIONS, TILE_PX, Assessment, Degradation, Restoration, StopPolicy
 from rar_cli.weights import find
 from rar_cli.winograd import speed_up
 
-TILE_PX = 896
 OVERLAP_PX = 144
 """Of neighbouring windows; so much lets tiles agree with the whole to 2 grey levels."""
 LARGE_PX = 16_000_000

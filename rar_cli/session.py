@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from rar_cli import batch, log
 from rar_cli.batch import Options, Run, Stop, Summary
 from rar_cli.encoding import encode_picture, write_bytes
-from rar_cli.engine import TILE_PX, Engine, assess, mask_of, pick_device
+from rar_cli.engine import Engine, assess, mask_of, pick_device
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.figures import heatmap
 from rar_cli.gallery import Gallery
@@ -28,7 +28,7 @@ from rar_cli.plan import Job, Shard
 from rar_cli.remote import is_remote, place
 from rar_cli.report import describe
 from rar_cli.tracing import profiled
-from rar_cli.types import DEGRADATIONS, Degradation, Round, StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, StopPolicy, Verdict
 from rar_cli.verdict import judge
 from rar_cli.watch import Watch
 from rar_cli.weights import Weights, cached, find, is_hub_id, shipped

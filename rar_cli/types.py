@@ -27,6 +27,9 @@ class Degradation(StrEnum):
 
 DEGRADATIONS: tuple[Degradation, ...] = tuple(Degradation)
 
+TILE_PX = 896
+"""Side of the tiles of large pictures where nobody says otherwise; here the command line reads it without torch."""
+
 
 class Verdict(StrEnum):
     """What follows from an assessment within the loop."""

@@ -20,6 +20,7 @@ from rar_cli.cli.options import (
     WeightsOption,
 )
 from rar_cli.cli.printing import print_assessment
+from rar_cli.types import TILE_PX
 
 
 def assess_command(
@@ -43,7 +44,7 @@ def assess_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 896,
+    tile: TileOption = TILE_PX,
     quiet: QuietOption = False,
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""

@@ -10,6 +10,7 @@ import typer
 from rar_cli.cli.guard import guarded
 from rar_cli.cli.options import DeviceOption, DtypeOption, QuietOption, TileOption, WeightsOption
 from rar_cli.cli.printing import print_bench
+from rar_cli.types import TILE_PX
 
 
 def bench_command(
@@ -42,7 +43,7 @@ def bench_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 896,
+    tile: TileOption = TILE_PX,
     quiet: QuietOption = False,
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""

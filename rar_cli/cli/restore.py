@@ -22,6 +22,7 @@ from rar_cli.cli.options import (
     WeightsOption,
 )
 from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
 """Seconds between two looks at a watched folder."""
@@ -43,7 +44,7 @@ def restore_command(
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    tile: TileOption = 896,
+    tile: TileOption = TILE_PX,
     batch_size: Annotated[
         int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
     ] = 16,

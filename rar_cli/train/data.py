@@ -6,7 +6,7 @@ batches that an unbroken run sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, images in [0, 1], without waiting for the copy."""
-        moved = self._each(lambda tensor: _unpacked(tensor.to(device, non_blocking=True)))
-        return replace(moved, unrolled=self.unrolled, window=self.window)
+        return self._each(lambda tensor: _unpacked(tensor.to(device, non_blocking=True)), but=("unrolled", "window"))
 
     def pin_memory(self) -> Batch:
         """Called by the data loader on CUDA, for copies that overlap."""
         return self._each(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed: dict[str, Any] = {k: change(v) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
+    def _each(self, change: Callable[[Tensor], Tensor], but: Collection[str] = ()) -> Batch:
+        tensors = {k: v for k, v in self.__dict__.items() if isinstance(v, Tensor) and k not in but}
+        changed: dict[str, Any] = {k: change(v) for k, v in tensors.items()}
         return replace(self, **changed)
 
 

@@ -56,26 +56,26 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all parameters that have a gradient; those of matrices are used up."""
-        alike: dict[tuple[int, int], list[tuple[nn.Parameter, dict[str, Any]]]] = defaultdict(list)
         for group in self.param_groups:
+            alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if id(parameter) in self.matrices and parameter.grad is not None:
-                    alike[parameter.shape[0], parameter[0].numel()].append((parameter, group))
-        for (rows, columns), members in alike.items():
-            ahead = self._momenta(members)
-            stacked = torch.stack([momentum.reshape(rows, columns) for momentum in ahead])
-            factors = orthogonal(stacked.to(self.dtype)).float()
-            size = SCALE * max(rows, columns) ** 0.5
-            for (parameter, group), factor in zip(members, factors, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(factor.reshape(parameter.shape), alpha=-group["lr"] * size)
-                parameter.grad = None
+                    alike[parameter.shape[0], parameter[0].numel()].append(parameter)
+            for (rows, columns), members in alike.items():
+                ahead = self._momenta(members, group["betas"][1])
+                stacked = torch.stack([momentum.reshape(rows, columns) for momentum in ahead])
+                factors = orthogonal(stacked.to(self.dtype)).float()
+                steps = [factor.reshape(p.shape) for p, factor in zip(members, factors, strict=True)]
+                torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(members, steps, alpha=-group["lr"] * SCALE * max(rows, columns) ** 0.5)
+                for parameter in members:
+                    parameter.grad = None
         return super().step(closure)
 
-    def _momenta(self, members: Sequence[tuple[nn.Parameter, dict[str, Any]]]) -> Sequence[Tensor]:
-        """Nesterov's momentum of each; the second moment is kept for AdamW alone."""
+    def _momenta(self, parameters: Sequence[Tensor], decay: float) -> Sequence[Tensor]:
+        """Nesterov's momentum of each; the second moment, with its decay, is kept for AdamW alone."""
         gradients, means, squares = [], [], []
-        for parameter, _ in members:
+        for parameter in parameters:
             state, gradient = self.state[parameter], parameter.grad
             assert gradient is not None
             if not state:
@@ -87,7 +87,7 @@ class Muon(torch.optim.AdamW):
             squares.append(state["exp_avg_sq"])
         # All at once: on a GPU a call costs more than what it computes.
         torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
-        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - members[0][1]["betas"][1])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - decay)
         return torch._foreach_lerp(gradients, means, MOMENTUM)
 
 

@@ -60,12 +60,12 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     """Stage 2: the condition from the whole crop, the velocity on a window of it, all in latent space."""
     with torch.no_grad():
         clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
-        first = start
-        start, left = _own_work(model, batch, start, target)
+        first, chosen = start, batch.unrolled.nonzero().squeeze(1).to(start.device)
+        start, left = _own_work(model, batch, chosen, start, target)
     assessment = model.assessor(start, remove_mask=batch.remove_mask, severities=_forced(batch, left))
     severity = severity_loss(assessment.severities, _remaining(batch, left))
     score = score_loss(assessment.score, _true_score(model, start, clean))
-    rank = _rank(model, batch, assessment.score, start, first, clean)
+    rank = _rank(model, chosen, assessment.score, start, first, clean)
     cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
     z_t = on_path(z_0, z_1, batch.t)
@@ -119,10 +119,9 @@ def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor
     return (after / before.clamp_min(1e-8)).sqrt().clamp(0.0, 1.0).detach()
 
 
-def _own_work(model: Rar, batch: Batch, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace the chosen pictures by what the model makes of them in one round."""
+def _own_work(model: Rar, batch: Batch, chosen: Tensor, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the chosen pictures (their places) by what the model makes of them in one round."""
     left = torch.ones_like(batch.t)
-    chosen = batch.unrolled.nonzero().squeeze(1).to(start.device)
     if not len(chosen):
         return start, left
     condition = model.assessor(start[chosen], remove_mask=batch.remove_mask[chosen]).condition
@@ -136,9 +135,8 @@ def _remaining(batch: Batch, left: Tensor) -> Tensor:
     return batch.severities * torch.where(batch.remove_mask > 0, left[:, None], 1.0)
 
 
-def _rank(model: Rar, batch: Batch, score: Tensor, start: Tensor, first: Tensor, clean: Tensor) -> Tensor:
-    """Ranking loss between the input and the model's own work on it."""
-    chosen = batch.unrolled.nonzero().squeeze(1).to(start.device)
+def _rank(model: Rar, chosen: Tensor, score: Tensor, start: Tensor, first: Tensor, clean: Tensor) -> Tensor:
+    """Ranking loss between the input and the model's own work on it, for the chosen pictures (their places)."""
     if not len(chosen):
         return score.new_zeros(())
     before = model.assessor(first[chosen]).score
