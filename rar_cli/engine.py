@@ -99,16 +99,18 @@ class Engine:
         with self.autocast():
             return self.model.assessor(latent, remove_mask=remove_mask, tile=self.tile_px // self.factor)
 
-    def move(self, latent: Tensor, condition: Tensor) -> Tensor:
-        """One round's transport in overlapping windows that share the picture's condition."""
+    def move(self, latent: Tensor, condition: Tensor, origin: Tensor | None = None) -> Tensor:
+        """One round's transport in overlapping windows that share the picture's condition; origin as the model
+        takes it."""
 
-        def window(part: Tensor) -> Tensor:
+        def window(*parts: Tensor) -> Tensor:
+            part, *begun = (each.to(self.device, torch.float32) for each in parts)
             with self.autocast():
-                moved = self.model.move(part.to(self.device, torch.float32), condition, self.times)
+                moved = self.model.move(part, condition, *begun, times=self.times)
             return moved.to(latent.device, latent.dtype)
 
         tile, overlap = self.tile_px // self.factor, OVERLAP_PX // self.factor
-        return by_windows(window, latent, tile, overlap, self.model.params.restorer.multiple)
+        return by_windows(window, latent, tile, overlap, self.model.params.restorer.multiple, origin)
 
     def decode(self, latent: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""

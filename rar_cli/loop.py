@@ -24,8 +24,9 @@ class Assess(Protocol):
     def __call__(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment: ...
 
 
-Move = Callable[[Tensor, Tensor], Tensor]
-"""(latent (b, c, h, w), condition (b, n, d)) -> latent after one transport."""
+Move = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(latent (b, c, h, w), condition (b, n, d), that of round 0, None where it is this one) -> latent after one
+transport."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def rounds(
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
+    origin: Tensor | None = None
     index = 0
     while pictures:
         started = time.perf_counter()
@@ -87,8 +89,10 @@ def rounds(
             condition = condition[torch.tensor(stay, device=condition.device)]
             assert remove_mask is not None  # since round 0
             remove_mask = remove_mask[torch.tensor(stay, device=remove_mask.device)]
+            if origin is not None:
+                origin = origin[torch.tensor(stay, device=origin.device)]
         if pictures:
-            latent = move(latent, condition)
+            latent, origin = move(latent, condition, origin), latent if origin is None else origin
         index += 1
 
 

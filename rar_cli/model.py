@@ -88,11 +88,22 @@ class Rar(nn.Module):
             return module(params, pretrained, None if folder is None else folder / name)
         return module(params)
 
-    def move(self, latent: Tensor, condition: Tensor, times: Sequence[float] = (0.0, 1.0)) -> Tensor:
-        """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`."""
+    def move(
+        self,
+        latent: Tensor,
+        condition: Tensor,
+        origin: Tensor | None = None,
+        times: Sequence[float] = (0.0, 1.0),
+    ) -> Tensor:
+        """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`.
+
+        origin: the latent before the first round, where that is another one; only a restorer with memory asks for it.
+        """
+        begin = latent if origin is None else origin
 
         def field(z: Tensor, t: float) -> Tensor:
-            return self.restorer(z, z.new_full((z.shape[0],), t), condition)
+            told = (begin,) if self.params.restorer.memory and z is not begin else ()
+            return self.restorer(z, z.new_full((z.shape[0],), t), condition, *told)
 
         return transport(field, latent, times)
 

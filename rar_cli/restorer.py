@@ -22,7 +22,8 @@ from rar_cli.tiling import pad_to_multiple
 @dataclass(frozen=True)
 class RestorerParams:
     """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle);
-    detail_blocks, detail_width: of the level at twice the latent's resolution, on either side; 0 blocks: none."""
+    detail_blocks, detail_width: of the level at twice the latent's resolution, on either side; 0 blocks: none.
+    memory: rounds after the first are told what those before have taken away."""
 
     channels: int = 48
     widths: tuple[int, ...] = (64, 128, 256)
@@ -32,6 +33,7 @@ class RestorerParams:
     modulation_width: int = 256
     detail_blocks: int = 0
     detail_width: int = 64
+    memory: bool = False
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks):
@@ -57,11 +59,19 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
-        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
+        y = self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
         y = torch.addcmul(shift, y, 1 + scale)
         y = self.first(y)
         y = self.second(F.silu(y, inplace=not torch.is_grad_enabled()))
         return torch.addcmul(x, y, 1 + gate)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """The layer norm in the type that x has: autocast on CUDA would go through float32, there and back."""
+        if x.dtype == torch.float32:
+            normed: Tensor = self.norm(x)
+            return normed
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.norm.normalized_shape, self.norm.weight.to(x.dtype), None, self.norm.eps)
 
 
 class Detail(nn.Module):
@@ -77,10 +87,14 @@ class Detail(nn.Module):
         self.grow = nn.ConvTranspose2d(below, width, 2, stride=2)
         self.up = nn.ModuleList(Block(width, params.modulation_width) for _ in range(params.detail_blocks))
         self.leave = zero_(nn.Conv2d(width, channels, 2, stride=2))
+        self.recall = zero_(nn.ConvTranspose2d(channels, width, 2, stride=2, bias=False)) if params.memory else None
 
-    def before(self, latent: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        """latent (b, c, h, w) -> features (b, width, 2h, 2w), and their share in the level below (b, below, h, w)."""
+    def before(self, latent: Tensor, e: Tensor, taken: Tensor | None) -> tuple[Tensor, Tensor]:
+        """latent (b, c, h, w), what has been taken from it (same shape) -> features (b, width, 2h, 2w), and their
+        share in the level below (b, below, h, w)."""
         x = self.enter(latent)
+        if self.recall is not None and taken is not None:
+            x = x + self.recall(taken)
         for block in self.down:
             x = block(x, e)
         return x, self.shrink(x)
@@ -117,21 +131,29 @@ class Restorer(nn.Module):
         )
         self.up = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
         self.leave = zero_(nn.Conv2d(widths[0], c, 3, padding=1))
+        # Without an offset: nothing taken is nothing told, so that the first round can go without.
+        self.recall = zero_(nn.Conv2d(c, widths[0], 3, padding=1, bias=False)) if params.memory else None
         self.detail = Detail(params) if params.detail_blocks else None
         self.global_matrix = zero_(nn.Linear(m, c * c))
         self.global_offset = zero_(nn.Linear(m, c))
 
-    def forward(self, latent: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """latent (b, c, h, w), t (b,) in [0, 1], condition (b, n, d) -> velocity (b, c, h, w)."""
+    def forward(self, latent: Tensor, t: Tensor, condition: Tensor, origin: Tensor | None = None) -> Tensor:
+        """latent (b, c, h, w), t (b,) in [0, 1], condition (b, n, d) -> velocity (b, c, h, w).
+
+        origin: the latent that the loop began with, for a restorer with memory; None: this very one.
+        """
         height, width = latent.shape[-2:]
         e = self.mixer(self.time(_waves(t)) + self.condition(rearrange(condition, "b n d -> b (n d)")))
         matrix = rearrange(self.global_matrix(e), "b (o i) -> b o i", o=latent.shape[1])
         flat = rearrange(latent, "b c h w -> b c (h w)")
         whole = torch.baddbmm(self.global_offset(e).unsqueeze(-1), matrix, flat)
         padded = pad_to_multiple(latent, self.params.multiple)
+        taken = None if origin is None else pad_to_multiple(origin - latent, self.params.multiple)
         x = self.enter(padded)
+        if self.recall is not None and taken is not None:
+            x = x + self.recall(taken)
         if self.detail is not None:
-            features, coarse = self.detail.before(padded, e)
+            features, coarse = self.detail.before(padded, e, taken)
             x = x + coarse
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):

@@ -73,18 +73,20 @@ def by_tiles(
     return out
 
 
-def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, multiple: int = 1) -> Tensor:
+def by_windows(
+    function: Callable[..., Tensor], x: Tensor, tile: int, overlap: int, multiple: int = 1, beside: Tensor | None = None
+) -> Tensor:
     """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps within `EDGE`.
 
-    multiple: what windows begin at, for a function that works in steps of so many cells; tile and overlap must be
-    multiples of it.
+    beside: a second argument of the function, cut like x; without it the function takes x alone. multiple: what
+    windows begin at, for a function that works in steps of so many cells; tile and overlap must be multiples of it.
     """
     rows, columns = (even_spans(side, tile, overlap, multiple) for side in x.shape[-2:])
     if len(rows) == 1 and len(columns) == 1:
-        return function(x)
+        return function(*(each for each in (x, beside) if each is not None))
     out = torch.zeros_like(x)
     for (y0, y1), (x0, x1) in _grid(rows, columns):
-        part = function(x[..., y0:y1, x0:x1])
+        part = function(*(each[..., y0:y1, x0:x1] for each in (x, beside) if each is not None))
         down = _ramp(y0, y1, x.shape[-2], overlap, x.device)
         across = _ramp(x0, x1, x.shape[-1], overlap, x.device)
         out[..., y0:y1, x0:x1] += part * (down[:, None] * across[None, :]).to(part.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,8 @@ class StopPolicy:
     clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove": one for
         all, or nine in the order of `DEGRADATIONS`, as some are seen more surely than others.
     max_rounds: most transports per picture.
+    later_clear_severity: as clear_severity, after round 1, where the question is what one more round still removes;
+        None for the same.
     """
 
     accept_score: float = 85.0
@@ -58,23 +60,25 @@ class StopPolicy:
     min_gain: float = 0.0
     clear_severity: float | tuple[float, ...] = 0.08
     max_rounds: int = 4
+    later_clear_severity: float | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.accept_score <= 100.0:
             raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
-        if isinstance(self.clear_severity, Sequence):
-            object.__setattr__(self, "clear_severity", tuple(self.clear_severity))  # JSON knows lists only
-            if len(self.clear_severities) != len(DEGRADATIONS):
-                raise ValueError(f"clear_severity must be one or {len(DEGRADATIONS)}, got {len(self.clear_severities)}")
+        for name in ("clear_severity", "later_clear_severity"):
+            given = getattr(self, name)
+            if isinstance(given, Sequence):
+                object.__setattr__(self, name, tuple(given))  # JSON knows lists only
+                if len(given) != len(DEGRADATIONS):
+                    raise ValueError(f"{name} must be one or {len(DEGRADATIONS)}, got {len(given)}")
 
-    @property
-    def clear_severities(self) -> tuple[float, ...]:
-        """`clear_severity` for each of the nine."""
-        if isinstance(self.clear_severity, tuple):
-            return self.clear_severity
-        return len(DEGRADATIONS) * (self.clear_severity,)
+    def clear_severities(self, index: int) -> tuple[float, ...]:
+        """What counts as clear in round `index`, for each of the nine."""
+        later = index > 0 and self.later_clear_severity is not None
+        clear = self.later_clear_severity if later else self.clear_severity
+        return clear if isinstance(clear, tuple) else len(DEGRADATIONS) * (cast(float, clear),)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,10 @@ def judge(
         return Verdict.REVERT, f"score {score:.1f} does not improve on {best_score:.1f}: the best round is kept"
     if score >= policy.accept_score:
         return Verdict.ACCEPT, f"score {score:.1f} reaches {policy.accept_score:.1f}"
-    if all(severity <= clear for severity, clear in zip(severities, policy.clear_severities, strict=True)):
-        return Verdict.ACCEPT, f"nothing left to remove: severities at most {max(severities):.2f}"
+    clears = policy.clear_severities(index)
+    if all(severity <= clear for severity, clear in zip(severities, clears, strict=True)):
+        what = "nothing left that another round removes" if index else "nothing left to remove"
+        return Verdict.ACCEPT, f"{what}: severities at most {max(severities):.2f}"
     if index >= policy.max_rounds:
         return Verdict.EXHAUSTED, f"{policy.max_rounds} rounds used"
     return Verdict.REPEAT, f"score {score:.1f} is below {policy.accept_score:.1f}"

@@ -27,6 +27,7 @@ def tiny_params() -> RarParams:
             modulation_width=16,
             detail_blocks=1,
             detail_width=8,
+            memory=True,
         ),
     )
 
@@ -50,13 +51,22 @@ class FakeAssessor:
 
 
 class FakeMove:
-    """Adds 1 to channel 1 per transport, leaves the number in channel 0; counts pictures moved."""
+    """Adds 1 to channel 1 per transport, leaves the number in channel 0; counts pictures moved.
+
+    Checks that each picture comes with its own latent of round 0, from the second transport on.
+    """
 
     def __init__(self) -> None:
         self.moved = 0
 
-    def __call__(self, latent: Tensor, condition: Tensor) -> Tensor:
+    def __call__(self, latent: Tensor, condition: Tensor, origin: Tensor | None) -> Tensor:
         assert len(latent) == len(condition)
+        if origin is None:
+            assert not latent[:, 1].any()
+        else:
+            assert torch.equal(origin[:, 0], latent[:, 0])
+            assert not origin[:, 1].any()
+            assert latent[:, 1].all()
         self.moved += len(latent)
         latent = latent.clone()
         latent[:, 1] += 1

@@ -74,7 +74,7 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
     batch = Batch(
         clean=clean, degraded=(clean * 0.5).clamp(0, 1), target=clean,
         severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), t=torch.zeros(2),
-        forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(2, dtype=torch.bool),
+        forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(0, dtype=torch.long),
         window=torch.rand(2, 2), window_px=16,
     )  # fmt: skip
     end_to_end_losses(model, batch, stage).total.backward()
@@ -91,6 +91,25 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
         assert gradients, name
         assert all(g.isfinite().all() for g in gradients), name
         assert any(g.abs().max() > 0 for g in gradients), name
+
+
+def test_memory_tells_later_rounds_alone_and_nothing_where_nothing_was_taken(busy):
+    latent, t, condition = torch.randn(1, 48, 7, 10), torch.zeros(1), torch.randn(1, 11, 8)
+    other = latent + torch.randn_like(latent)
+    plain = busy.move(latent, condition)
+    torch.testing.assert_close(busy.restorer(latent, t, condition, latent) + latent, plain)
+    torch.testing.assert_close(busy.restorer(latent, t, condition, other) + latent, busy.move(latent, condition, other))
+    assert not torch.allclose(busy.move(latent, condition, other), plain)
+    forgetful = Restorer(replace(busy.params.restorer, memory=False))
+    forgetful.load_state_dict({k: v for k, v in busy.restorer.state_dict().items() if "recall" not in k})
+    torch.testing.assert_close(forgetful(latent, t, condition, other) + latent, plain)
+
+
+def test_within_a_round_of_several_steps_memory_is_of_where_it_began(busy):
+    latent, condition = torch.randn(1, 48, 8, 8), torch.randn(1, 11, 8)
+    halfway = busy.move(latent, condition, times=(0.0, 0.5))
+    v = busy.restorer(halfway, torch.full((1,), 0.5), condition, latent)
+    torch.testing.assert_close(busy.move(latent, condition, times=(0.0, 0.5, 1.0)), halfway + 0.5 * v)
 
 
 def test_a_level_of_detail_added_to_trained_weights_changes_nothing_until_it_learns(busy):

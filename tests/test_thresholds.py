@@ -42,7 +42,18 @@ def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pict
     noisy = Course(False, (40.0, 50.0), ((0.2, *8 * (0.0,)), 9 * (0.0,)), (24.0, 30.0))
     policy, found = fit([clean, noisy] * 4)
     assert found == {"gain_db": pytest.approx(6.0), "harmed": 0.0, "spoilt": 0.0, "clean_accepted": 1.0}
-    assert policy.clear_severities[0] < 0.2 < 0.3 <= policy.clear_severities[5]
+    assert policy.clear_severities(0)[0] < 0.2 < 0.3 <= policy.clear_severities(0)[5]
+
+
+def test_another_round_is_given_to_what_gains_by_it_alone():
+    # What is dark after round 1 gains by round 2, what is noisy then loses, and the score tells neither.
+    dark, noisy = ((*4 * (0.0,), 0.6, *4 * (0.0,)), (0.6, *8 * (0.0,)))
+    gains = Course(False, (30.0, 40.0, 40.0), (dark, dark, 9 * (0.0,)), (20.0, 25.0, 28.0))
+    loses = Course(False, (30.0, 40.0, 40.0), (noisy, noisy, 9 * (0.0,)), (20.0, 25.0, 24.0))
+    policy, found = fit([CLEAN, gains, loses])
+    assert [c.stopped(policy) for c in (gains, loses)] == [2, 1]
+    assert policy.clear_severities(1)[4] < 0.6 < policy.clear_severities(1)[0]
+    assert found["spoilt"] == 0.0
 
 
 def test_courses_record_every_round_of_every_suite(busy):

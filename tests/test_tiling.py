@@ -67,6 +67,7 @@ def test_exact_tiles_equal_the_whole(size):
 def test_blended_windows_of_a_local_function_equal_the_whole(size):
     x = torch.rand(2, 4, *size)
     torch.testing.assert_close(by_windows(lambda z: 2 * z + 1, x, 24, 8), 2 * x + 1)
+    torch.testing.assert_close(by_windows(lambda z, other: z - other, x, 24, 8, beside=x / 4), 0.75 * x)
 
 
 def test_a_small_input_runs_in_one_piece():

@@ -48,6 +48,7 @@ condition_width = 8
 modulation_width = 16
 detail_blocks = 1
 detail_width = 8
+memory = true
 [[stages]]
 name = "assess"
 kind = "assessor"
@@ -285,6 +286,20 @@ def test_two_processes_train_one_model(photos_dir, tmp_path, average):
     in_two_processes("rar_cli", "train", "--data", str(photos_dir), "--config", str(config), "--out", str(out))
     assert [e["step"] for e in _events(out) if e["event"] == "end"] == [3]
     Rar.load(out / "weights")
+
+
+def test_gradients_of_several_batches_make_one_step_and_a_run_ends_between_steps(photos_dir, tmp_path):
+    plain = replace(load_config(config_file(tmp_path, steps=4, checkpoint=99.0)), average_decay=0.0)
+    config = replace(plain, accumulate=3)
+    whole = train(config, TrainRequest([photos_dir], tmp_path / "whole"), lambda text: None)
+    train(config, TrainRequest([photos_dir], tmp_path / "run", hours=0.0), lambda text: None)
+    assert [e["step"] for e in _events(tmp_path / "run") if e["event"] == "end"] == [3]
+    state = torch.load(tmp_path / "run" / "checkpoint" / "optimizer.bin", weights_only=False)
+    assert {int(s["step"]) for s in state["state"].values()} == {1}
+    folder = train(config, TrainRequest([photos_dir], tmp_path / "run", resume=True), lambda text: None)
+    for part in ("assessor", "restorer"):
+        one, other = (load_file(w / part / "model.safetensors") for w in (folder, whole))
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_run_without_an_average_resumes_too(photos_dir, tmp_path):

@@ -59,7 +59,26 @@ def test_the_first_round_has_a_margin_of_its_own():
     assert judge(2, 49.6, 49.0, of(0.5), policy)[0] is Verdict.REPEAT
 
 
-@pytest.mark.parametrize("options", [{"accept_score": 101.0}, {"accept_score": -1.0}, {"max_rounds": -1}])
+def test_what_is_worth_another_round_may_differ_from_what_is_worth_the_first():
+    never = (*4 * (1.0,), 0.2, *4 * (1.0,))
+    policy = StopPolicy(accept_score=80.0, min_gain=-100.0, clear_severity=0.1, later_clear_severity=never)
+    dark = [0.0, 0.9, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]
+    assert judge(0, 40.0, None, of(0.15), policy)[0] is Verdict.REPEAT
+    assert judge(1, 50.0, 40.0, of(0.9), policy)[0] is Verdict.ACCEPT
+    assert judge(1, 50.0, 40.0, dark, policy)[0] is Verdict.REPEAT
+    assert judge(1, 50.0, 40.0, of(0.15), StopPolicy(clear_severity=0.1))[0] is Verdict.REPEAT
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accept_score": 101.0},
+        {"accept_score": -1.0},
+        {"max_rounds": -1},
+        {"clear_severity": (0.1, 0.2)},
+        {"later_clear_severity": [0.1]},
+    ],
+)
 def test_impossible_policies_are_refused(options):
     with pytest.raises(ValueError, match="must"):
         StopPolicy(**options)

@@ -73,9 +73,10 @@ def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict
 
 def closed_loop(engine: Engine, image: Tensor) -> Tensor:
     """`ROUNDS` rounds in the latent space, decoded once."""
-    latent = engine.encode(image)
-    for _ in range(ROUNDS):
-        latent = engine.move(latent, engine.assess(latent).condition)
+    begun = engine.encode(image)
+    latent = engine.move(begun, engine.assess(begun).condition)
+    for _ in range(ROUNDS - 1):
+        latent = engine.move(latent, engine.assess(latent).condition, begun)
     return engine.decode(latent, (image.shape[-2], image.shape[-1]), torch.uint8)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ class TransformerParams(Component):
 
     kind: str = "transformer"
     condition_tokens: int = 154
+    memory: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -81,7 +81,9 @@ class Stage:
 class TrainConfig:
     """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
     longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
-    `--hours` at whose end the learning rate falls to zero, whatever step the run has come to."""
+    `--hours` at whose end the learning rate falls to zero, whatever step the run has come to. cuda_graphs: on one
+    GPU, steps are captured and replayed, in less time. accumulate: batches whose gradients make one step of the
+    optimizer."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -97,6 +99,8 @@ class TrainConfig:
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     workers: int = 1
     landing: float = 0.0
+    cuda_graphs: bool = False
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.optimizer not in get_args(OptimizerName):

@@ -6,7 +6,7 @@ batches that an unbroken run sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,8 @@ class Batch:
     that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
-    severities, remove_mask: (b, 9). t: (b,). forced, unrolled: (b,) bool. window: (b, 2) y, x in
-    [0, 1) of the free range, its side `window_px`. unrolled and window stay where they are: the host asks them
-    which pictures, and where to cut, and a device would have to be waited for.
+    severities, remove_mask: (b, 9). t: (b,). forced: (b,) bool. unrolled: (k,), the places of those pictures.
+    window: (b, 2) y, x in [0, 1) of the free range, its side `window_px`.
     """
 
     clean: Tensor
@@ -55,15 +54,23 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, images in [0, 1], without waiting for the copy."""
-        return self._each(lambda tensor: _unpacked(tensor.to(device, non_blocking=True)), but=("unrolled", "window"))
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True)).unpacked()
+
+    def unpacked(self) -> Batch:
+        """Images in [0, 1]."""
+        return self.each(_unpacked)
 
     def pin_memory(self) -> Batch:
         """Called by the data loader on CUDA, for copies that overlap."""
-        return self._each(Tensor.pin_memory)
+        return self.each(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor], but: Collection[str] = ()) -> Batch:
-        tensors = {k: v for k, v in self.__dict__.items() if isinstance(v, Tensor) and k not in but}
-        changed: dict[str, Any] = {k: change(v) for k, v in tensors.items()}
+    def tensors(self) -> dict[str, Tensor]:
+        """By name."""
+        return {name: value for name, value in self.__dict__.items() if isinstance(value, Tensor)}
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of changed tensors."""
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in self.tensors().items()}
         return replace(self, **changed)
 
 
@@ -135,7 +142,7 @@ class StepBatches(Dataset[Batch]):
             remove_mask=torch.from_numpy(remove),
             t=torch.from_numpy(t),
             forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
-            unrolled=torch.from_numpy(rng.permutation(size) < self._unrolled(stage, step, size)),
+            unrolled=torch.from_numpy(np.flatnonzero(rng.permutation(size) < self._unrolled(stage, step, size))),
             window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
             window_px=crops.window_px,
         )

@@ -30,6 +30,7 @@ from rar_cli.model import Rar
 from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
+from rar_cli.train.graphs import Graphs, Step
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
@@ -108,7 +109,11 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     config = replace(config, mixed_precision=_precision(config))
     # Every stage leaves some parts out, so the processes must agree on what has a gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[unused])
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.accumulate,
+        kwargs_handlers=[unused],
+    )
     _shard_as_it_is(getattr(accelerator.state, "fsdp_plugin", None))
     if accelerator.device.type == "cpu":
         keep_freed()
@@ -142,8 +147,18 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     )
     # The CPU's flash kernel takes many times as long as plain products for so few tokens in bfloat16.
     plain = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
+
+    def forward_and_back(batch: Batch, stage_name: str) -> Losses:
+        with plain():  # going back as well, where checkpointed layers run once more
+            with accelerator.autocast():
+                found = body(batch, stage_name, config)
+            accelerator.backward(found.total)
+        return found
+
+    graphs = _graphs(config, accelerator, forward_and_back, body)
     clock = _Clock(seconds, request.hours)
     sums: dict[str, Tensor] = {}
+    norm = torch.zeros((), device=accelerator.device)
     seen = 0
     stage_name = ""
     for batch in batches:
@@ -152,16 +167,18 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         rate = stage.rate_at(at) * clock.fall(config.landing)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with plain():  # going back as well, where checkpointed layers run once more
-            with accelerator.autocast():
-                found = body(batch.to(accelerator.device), stage.name, config)
-            optimizer.zero_grad(set_to_none=True)
-            accelerator.backward(found.total)
-        norm = accelerator.clip_grad_norm_(body.parameters(), config.clip_norm)
-        if torch.isfinite(norm):
-            optimizer.step()
-        if average is not None:
-            average.update_parameters(accelerator.unwrap_model(body).model)
+        with accelerator.accumulate(body):
+            if graphs is not None:
+                found = graphs(batch, stage.name)
+            else:
+                found = forward_and_back(batch.to(accelerator.device), stage.name)
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(body.parameters(), config.clip_norm)
+                if torch.isfinite(norm):
+                    optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                if average is not None:
+                    average.update_parameters(accelerator.unwrap_model(body).model)
         step += 1
         seen += 1
         for name, value in {**found.parts, "grad_norm": norm}.items():
@@ -178,8 +195,8 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
                 + " ".join(f"{k}={v:.4f}" for k, v in parts.items())
             )
             sums, seen = {}, 0
-        if accelerator.num_processes > 1 and step % AGREE_EVERY:
-            continue  # what follows is done by all processes together
+        if not accelerator.sync_gradients or (accelerator.num_processes > 1 and step % AGREE_EVERY):
+            continue  # what follows is done by all processes together, and never between two halves of a step
         if _agreed(accelerator, clock.due("checkpoint", config.checkpoint_minutes)):
             state.save(step, clock.seconds())
             _weights(state, config, request)
@@ -190,12 +207,13 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             break
     # 5. leave a whole state behind
     state.save(step, clock.seconds())
-    if accelerator.is_main_process:
-        if average is not None and crops is not None:
-            _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
-            _fit_thresholds(average, request, ledger, step, say)
+    if accelerator.is_main_process and average is not None and crops is not None:
+        _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
+        _fit_thresholds(average, request, ledger, step, say)
+    folder = _weights(state, config, request)
+    if accelerator.is_main_process:  # last of all: who waits for it finds everything in place
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
-    return _weights(state, config, request)
+    return folder
 
 
 def _precision(config: TrainConfig) -> Literal["no", "bf16", "fp16"]:
@@ -215,6 +233,15 @@ def _optimizer(body: nn.Module, config: TrainConfig, accelerator: Accelerator) -
         raise UsageError('optimizer muon: needs whole matrices, which shards are not; set optimizer = "adamw"')
     dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
     return Muon(body.parameters(), matrices_of(body), dtype, fused=True, **adamw)
+
+
+def _graphs(config: TrainConfig, accelerator: Accelerator, step: Step, body: nn.Module) -> Graphs | None:
+    """Where the config asks for them and the device has them."""
+    if not config.cuda_graphs or accelerator.device.type != "cuda":
+        return None
+    if accelerator.num_processes > 1 or config.mixed_precision == "fp16" or config.accumulate > 1:
+        raise UsageError("cuda_graphs: for one process, in bf16 or float32, one batch a step; leave it out")
+    return Graphs(step, body.parameters(), accelerator.device)
 
 
 def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:

@@ -60,7 +60,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     """Stage 2: the condition from the whole crop, the velocity on a window of it, all in latent space."""
     with torch.no_grad():
         clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
-        first, chosen = start, batch.unrolled.nonzero().squeeze(1).to(start.device)
+        first, chosen = start, batch.unrolled
         start, left = _own_work(model, batch, chosen, start, target)
     assessment = model.assessor(start, remove_mask=batch.remove_mask, severities=_forced(batch, left))
     severity = severity_loss(assessment.severities, _remaining(batch, left))
@@ -69,7 +69,8 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
     z_t = on_path(z_0, z_1, batch.t)
-    v = model.restorer(z_t, batch.t, assessment.condition)
+    told = (cut(first),) if model.params.restorer.memory else ()
+    v = model.restorer(z_t, batch.t, assessment.condition, *told)
     restoration = RESTORATION_LOSSES[stage.loss](velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
     total = restoration + severity + 0.3 * score + 0.1 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
@@ -96,7 +97,7 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
         parts[f"severity_{number}"] = severity_loss(assessment.severities, _remaining(batch, left))
         parts[f"score_{number}"] = score_loss(assessment.score, _true_score(model, whole, reference))
         scores.append(assessment.score)
-        restored = model.move(latent, assessment.condition)
+        restored = model.move(latent, assessment.condition, None if number == 1 else cut(start))
         image = model.codec.decode(restored)
         parts[f"image_{number}"] = ((image - pixels).square() + 1e-6).sqrt().mean()
         parts[f"latent_{number}"] = RESTORATION_LOSSES[stage.loss](restored, truth, model.codec.scale)
@@ -141,7 +142,7 @@ def _rank(model: Rar, chosen: Tensor, score: Tensor, start: Tensor, first: Tenso
         return score.new_zeros(())
     before = model.assessor(first[chosen]).score
     truth = _true_score(model, start[chosen], clean[chosen]) - _true_score(model, first[chosen], clean[chosen])
-    return ranking_loss(score[chosen] - before, truth)
+    return ranking_loss(score.index_select(0, chosen) - before, truth)
 
 
 def _forced(batch: Batch, left: Tensor) -> Tensor:
@@ -150,16 +151,17 @@ def _forced(batch: Batch, left: Tensor) -> Tensor:
 
 
 class _Window:
-    """Cuts each picture's window out of a context-sized tensor."""
+    """Cuts each picture's window out of a context-sized tensor, where the device has it: the host is not asked."""
 
     def __init__(self, model: Rar, batch: Batch, factor: int = 1) -> None:
         cell = model.params.codec.factor
-        self.side = batch.window_px // cell
-        free = batch.clean.shape[-1] // cell - self.side + 1
-        self.corners = (batch.window * free).long().tolist()
-        self.factor = factor
+        side = batch.window_px // cell
+        free = batch.clean.shape[-1] // cell - side + 1
+        corners = (batch.window * free).long() * factor
+        within = torch.arange(side * factor, device=corners.device)
+        self.picture = torch.arange(len(corners), device=corners.device)[:, None, None]
+        self.rows = (corners[:, :1] + within)[:, :, None]
+        self.columns = (corners[:, 1:] + within)[:, None, :]
 
     def __call__(self, x: Tensor) -> Tensor:
-        f, side = self.factor, self.side * self.factor
-        cuts = [x[i, :, y * f : y * f + side, u * f : u * f + side] for i, (y, u) in enumerate(self.corners)]
-        return torch.stack(cuts).contiguous(memory_format=torch.channels_last)
+        return x.permute(0, 2, 3, 1)[self.picture, self.rows, self.columns].permute(0, 3, 1, 2)

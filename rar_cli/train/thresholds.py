@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ CLEAR_LEVELS = (0.97, 1.0)
 """Shares of the clean pictures that each degradation's clear severity covers,"""
 CLEAR_FACTORS = (0.6, 0.8, 1.0, 1.3)
 """times these."""
+LATER_CLEAR = (1.0, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
+"""The first never lets a degradation be worth another round."""
 LEAST_CLEAR = 0.02
 LOUDEST_CLEAN = 8
 """Clean pictures whose severities a refinement steps through."""
@@ -44,6 +47,8 @@ HARM_PRICE_DB = 2.0
 pictures that later rounds leave worse than round 1 did."""
 DISTRUST_PRICE_DB = 0.01
 """What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
+LATER_PRICE_DB = 0.004
+"""What each degradation that is worth another round has to gain by it: a round costs time."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), see
 
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
+    origin: Tensor | None = None
     scores, severities, psnr = [], [], [psnr_db(image, clean)]
     wanted: Tensor | None = None
     for index in range(ROUNDS + 1):
@@ -100,7 +106,7 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
         if wanted is None:
             wanted = later_wanted(assessment.severities, None)
         if index < ROUNDS:
-            latent = engine.move(latent, assessment.condition)
+            latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
@@ -116,8 +122,20 @@ def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     for accept, first in itertools.product(ACCEPT_SCORES, FIRST_GAINS):
         start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for gain, clear in rest])
         refined.append(_refined(found, start))
-    best = _best(found, refined)
+    best = _later(found, _best(found, refined))
     return best, figures(found, best)
+
+
+def _later(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
+    """What is worth another round, one degradation at a time, under every gain that a round may have to bring."""
+    never = replace(policy, later_clear_severity=len(DEGRADATIONS) * (LATER_CLEAR[0],))
+    tried = [policy]
+    for gain in (FIRST_GAINS[0], *MIN_GAINS):
+        trial = replace(never, min_gain=gain)
+        for place in list(range(len(DEGRADATIONS))) * REFINEMENTS:
+            trial = _best(found, [_with(trial, "later_clear_severity", place, value) for value in LATER_CLEAR])
+        tried.append(trial)
+    return _best(found, tried)
 
 
 def _refined(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
@@ -125,8 +143,8 @@ def _refined(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
     seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
     for place in list(range(len(DEGRADATIONS))) * REFINEMENTS:
         just_above = (max(round(float(v) + 0.001, 3), LEAST_CLEAR) for v in seen[:, place])
-        values = sorted({policy.clear_severities[place], *just_above})
-        policy = _best(found, [_with_clear(policy, place, value) for value in values])
+        values = sorted({policy.clear_severities(0)[place], *just_above})
+        policy = _best(found, [_with(policy, "clear_severity", place, value) for value in values])
     return policy
 
 
@@ -140,12 +158,14 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
 def _worth(trial: tuple[StopPolicy, dict[str, float]]) -> float:
     policy, found = trial
     price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"])
+    price += LATER_PRICE_DB * sum(clear < 1.0 for clear in policy.clear_severities(1))
     return found["gain_db"] - price - DISTRUST_PRICE_DB * (policy.first_gain > FIRST_GAINS[0])
 
 
-def _with_clear(policy: StopPolicy, place: int, value: float) -> StopPolicy:
-    clear = policy.clear_severities
-    return replace(policy, clear_severity=(*clear[:place], value, *clear[place + 1 :]))
+def _with(policy: StopPolicy, name: str, place: int, value: float) -> StopPolicy:
+    clear = policy.clear_severities(int(name == "later_clear_severity"))
+    changed: dict[str, Any] = {name: (*clear[:place], value, *clear[place + 1 :])}
+    return replace(policy, **changed)
 
 
 def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
