@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rar_cli.engine import Engine
 from rar_cli.report import WORDS, word_for
-from rar_cli.tiling import Span, spans
+from rar_cli.tiling import Span, even_spans
 from rar_cli.types import DEGRADATIONS
 
 WINDOW_PX = 128
@@ -36,8 +36,8 @@ def places(engine: Engine, image: torch.Tensor) -> list[Place]:
     """Image (1, 3, h, w) -> overlapping windows of 128 px, each judged by itself."""
     found = []
     with torch.inference_mode():
-        for rows in spans(image.shape[-2], WINDOW_PX, OVERLAP_PX):
-            for columns in spans(image.shape[-1], WINDOW_PX, OVERLAP_PX):
+        for rows in even_spans(image.shape[-2], WINDOW_PX, OVERLAP_PX):
+            for columns in even_spans(image.shape[-1], WINDOW_PX, OVERLAP_PX):
                 window = image[..., slice(*rows), slice(*columns)]
                 severities = engine.assess(engine.encode(window)).severities[0].float().cpu().numpy()
                 found.append(Place(rows, columns, severities))
