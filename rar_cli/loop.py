@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import judge, later_wanted
+from rar_cli.verdict import darkened, judge, later_wanted
 
 
 class Assess(Protocol):
@@ -57,6 +57,7 @@ def rounds(
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
+    found: dict[int, list[float]] = {}
     origin: Tensor | None = None
     index = 0
     while pictures:
@@ -68,6 +69,8 @@ def rounds(
         judged = []
         for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
             verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
+            if darkened(found.setdefault(picture, severities), severities):
+                verdict, reason = Verdict.REVERT, "it was not dark and has come out dark: the best round is kept"
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

@@ -3,7 +3,7 @@ from dataclasses import replace
 import torch
 
 from rar_cli.loop import rounds, settle
-from rar_cli.types import StopPolicy, Verdict
+from rar_cli.types import Assessment, StopPolicy, Verdict
 from tests.fakes import FakeAssessor, FakeMove, numbered
 
 POLICY = StopPolicy(accept_score=80.0, max_rounds=3)
@@ -70,6 +70,22 @@ def test_rounds_is_lazy_so_that_a_caller_may_stop_between_rounds():
     assert move.moved == 0
 
 
+def test_a_picture_that_comes_out_dark_and_was_not_is_put_back():
+    class Darkening(FakeAssessor):
+        def __call__(self, latent, /, *, remove_mask):
+            found = super().__call__(latent, remove_mask=remove_mask)
+            severities = torch.zeros_like(found.severities)
+            severities[:, 5] = 0.5
+            severities[:, 4] = self.dark[min(int(latent[0, 1, 0, 0]), 1)]
+            return Assessment(found.score, severities, found.condition)
+
+    for dark, best in (((0.0, 0.3), 0), ((0.1, 0.3), 1), ((0.0, 0.1), 1)):
+        assess = Darkening([[10.0, 90.0]])
+        assess.dark = dark
+        (kept,) = settle(rounds(assess, FakeMove(), numbered(1), POLICY))
+        assert kept.best_round == best, dark
+
+
 def test_later_rounds_remove_only_what_the_input_showed():
     shown = torch.tensor([0.5, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.3])
     asked = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
@@ -85,7 +101,7 @@ def test_what_turns_up_after_the_first_round_alone_is_no_reason_for_another():
     assess.severity = torch.tensor([[0.01] * 8 + [0.2], [0.5] * 9])
     passes = rounds(assess, move, numbered(2), POLICY)
     next(passes)
-    assess.severity = torch.tensor([[0.5] * 8 + [0.01], [0.5] * 9])
+    assess.severity = torch.tensor([[0.5] * 4 + [0.01] + [0.5] * 3 + [0.01], [0.5] * 9])
     second = next(passes)
     assert [r.verdict for r in second.rounds] == [Verdict.ACCEPT, Verdict.REPEAT]
     assess.severity = torch.tensor([0.5])
