@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rar_cli.errors import UsageError
+from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch
 from rar_cli.train.stages import Losses
 
@@ -80,3 +83,12 @@ class Graphs:
     def _forget(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
+
+
+def graphs_of(config: TrainConfig, accelerator: Accelerator, step: Step, body: nn.Module) -> Graphs | None:
+    """Where the config asks for them and the device has them. Raises UsageError where they cannot be."""
+    if not config.cuda_graphs or accelerator.device.type != "cuda":
+        return None
+    if accelerator.num_processes > 1 or config.mixed_precision == "fp16" or config.accumulate > 1:
+        raise UsageError("cuda_graphs: for one process, in bf16 or float32, one batch a step; leave it out")
+    return Graphs(step, body.parameters(), accelerator.device)

@@ -30,7 +30,7 @@ from rar_cli.model import Rar
 from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
-from rar_cli.train.graphs import Graphs, Step
+from rar_cli.train.graphs import graphs_of
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
@@ -155,7 +155,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             accelerator.backward(found.total)
         return found
 
-    graphs = _graphs(config, accelerator, forward_and_back, body)
+    graphs = graphs_of(config, accelerator, forward_and_back, body)
     clock = _Clock(seconds, request.hours)
     sums: dict[str, Tensor] = {}
     norm = torch.zeros((), device=accelerator.device)
@@ -233,15 +233,6 @@ def _optimizer(body: nn.Module, config: TrainConfig, accelerator: Accelerator) -
         raise UsageError('optimizer muon: needs whole matrices, which shards are not; set optimizer = "adamw"')
     dtype = torch.bfloat16 if config.mixed_precision == "bf16" else torch.float32
     return Muon(body.parameters(), matrices_of(body), dtype, fused=True, **adamw)
-
-
-def _graphs(config: TrainConfig, accelerator: Accelerator, step: Step, body: nn.Module) -> Graphs | None:
-    """Where the config asks for them and the device has them."""
-    if not config.cuda_graphs or accelerator.device.type != "cuda":
-        return None
-    if accelerator.num_processes > 1 or config.mixed_precision == "fp16" or config.accumulate > 1:
-        raise UsageError("cuda_graphs: for one process, in bf16 or float32, one batch a step; leave it out")
-    return Graphs(step, body.parameters(), accelerator.device)
 
 
 def _shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:
