@@ -82,11 +82,12 @@ def by_windows(
     windows begin at, for a function that works in steps of so many cells; tile and overlap must be multiples of it.
     """
     rows, columns = (even_spans(side, tile, overlap, multiple) for side in x.shape[-2:])
+    inputs = (x,) if beside is None else (x, beside)
     if len(rows) == 1 and len(columns) == 1:
-        return function(*(each for each in (x, beside) if each is not None))
+        return function(*inputs)
     out = torch.zeros_like(x)
     for (y0, y1), (x0, x1) in _grid(rows, columns):
-        part = function(*(each[..., y0:y1, x0:x1] for each in (x, beside) if each is not None))
+        part = function(*(each[..., y0:y1, x0:x1] for each in inputs))
         down = _ramp(y0, y1, x.shape[-2], overlap, x.device)
         across = _ramp(x0, x1, x.shape[-1], overlap, x.device)
         out[..., y0:y1, x0:x1] += part * (down[:, None] * across[None, :]).to(part.dtype)

@@ -88,7 +88,8 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     truth = cut(target.detach())
     parts: dict[str, Tensor] = {}
     total = start.new_zeros(())
-    latent, whole = cut(start), start
+    begun = latent = cut(start)
+    whole = start
     left = torch.ones_like(batch.t)
     scores = []
     for number, weight in ((1, 1.0), (2, 0.5)):
@@ -97,7 +98,7 @@ def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
         parts[f"severity_{number}"] = severity_loss(assessment.severities, _remaining(batch, left))
         parts[f"score_{number}"] = score_loss(assessment.score, _true_score(model, whole, reference))
         scores.append(assessment.score)
-        restored = model.move(latent, assessment.condition, None if number == 1 else cut(start))
+        restored = model.move(latent, assessment.condition, None if number == 1 else begun)
         image = model.codec.decode(restored)
         parts[f"image_{number}"] = ((image - pixels).square() + 1e-6).sqrt().mean()
         parts[f"latent_{number}"] = RESTORATION_LOSSES[stage.loss](restored, truth, model.codec.scale)
