@@ -68,9 +68,8 @@ def rounds(
             remove_mask = later_wanted(assessment.severities, remove_mask)
         judged = []
         for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
-            verdict, reason = judge(index, score, best.get(picture), unwanted, policy)
-            if darkened(found.setdefault(picture, severities), severities):
-                verdict, reason = Verdict.REVERT, "it was not dark and has come out dark: the best round is kept"
+            darker = darkened(found.setdefault(picture, severities), severities)
+            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, darker)
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

@@ -58,12 +58,23 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
-        scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c 1 1", k=3)
-        y = self._normed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # views in channels_last
-        y = torch.addcmul(shift, y, 1 + scale)
-        y = self.first(y)
+        scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c", k=3)
+        y = self.first(self._modulated(x, scale, shift))
         y = self.second(F.silu(y, inplace=not torch.is_grad_enabled()))
-        return torch.addcmul(x, y, 1 + gate)
+        return torch.addcmul(x, y, 1 + gate[..., None, None])
+
+    def _modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """x (b, width, h, w) normed over channels, scaled and shifted; scale, shift (b, width)."""
+        views = x.permute(0, 2, 3, 1)  # contiguous in channels_last
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            normed = self._normed(views).permute(0, 3, 1, 2)
+            return torch.addcmul(shift[..., None, None], normed, 1 + scale[..., None, None])
+        # On CPUs memory is what counts: a norm that scales and shifts as each picture asks takes one pass, not two.
+        with torch.autocast("cpu", enabled=False):
+            weights = self.norm.weight * (1 + scale.float())
+            size, eps = self.norm.normalized_shape, self.norm.eps
+            each = [F.layer_norm(v, size, w, s, eps) for v, w, s in zip(views, weights, shift.float(), strict=True)]
+            return (each[0][None] if len(each) == 1 else torch.stack(each)).permute(0, 3, 1, 2)
 
     def _normed(self, x: Tensor) -> Tensor:
         """The layer norm in the type that x has: autocast on CUDA would go through float32, there and back."""

@@ -49,6 +49,7 @@ class Request:
     dtype: str = "auto"
     tile_px: int = TILE_PX
     steps: int = 1
+    self_ensemble: bool = False
     max_rounds: int = 4
     accept: float | None = None
     only: tuple[Degradation, ...] = ()
@@ -332,7 +333,8 @@ def _weights(name: str) -> Weights:
 
 
 def _engine(request: Request, weights: Weights) -> Engine:
-    return Engine(Rar.load(weights.folder), request.device, request.dtype, request.tile_px, request.steps)
+    model = Rar.load(weights.folder)
+    return Engine(model, request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble)
 
 
 def _log_name(shard: Shard) -> str:

@@ -20,8 +20,17 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     right = -x.shape[-1] % multiple
     if not bottom and not right:
         return x
-    mode = "reflect" if bottom < x.shape[-2] and right < x.shape[-1] else "replicate"
-    return F.pad(x, (0, right, 0, bottom), mode=mode)
+    return _padded(x, (0, right, 0, bottom))
+
+
+def pad_by(x: Tensor, before: int, after: int) -> Tensor:
+    """(b, c, h, w) -> `before` more at the top and the left, `after` at the bottom and the right, as above."""
+    return _padded(x, (before, after, before, after))
+
+
+def _padded(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    enough = max(sides[:2]) < x.shape[-1] and max(sides[2:]) < x.shape[-2]
+    return F.pad(x, sides, mode="reflect" if enough else "replicate")
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:

@@ -37,13 +37,21 @@ def darkened(before: Sequence[float], after: Sequence[float]) -> bool:
 
 
 def judge(
-    index: int, score: float, best_score: float | None, severities: Sequence[float], policy: StopPolicy
+    index: int,
+    score: float,
+    best_score: float | None,
+    severities: Sequence[float],
+    policy: StopPolicy,
+    darker: bool = False,
 ) -> tuple[Verdict, str]:
     """The verdict on round `index` and its reason in plain words.
 
     score: of this round's latent, [0, 100]. best_score: best of the rounds before, None at round 0.
     severities: nine in [0, 1], in the order of `DEGRADATIONS`; 0 for those that are not to be removed.
+    darker: whether the picture is `darkened`.
     """
+    if darker:
+        return Verdict.REVERT, "it was not dark and has come out dark: the best round is kept"
     needed = policy.first_gain if index == 1 else policy.min_gain
     if best_score is not None and score < best_score + needed:
         return Verdict.REVERT, f"score {score:.1f} does not improve on {best_score:.1f}: the best round is kept"

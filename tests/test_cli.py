@@ -233,6 +233,7 @@ def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
 
     base = (out() / "a.png").read_bytes()
     assert (out("--steps", 3) / "a.png").read_bytes() != base
+    assert (out("--self-ensemble") / "a.png").read_bytes() != base
     assert (out("--only", "rain") / "a.png").read_bytes() != base
     assert (out("--keep", "noise") / "a.png").read_bytes() != base
     assert (out("--suffix", "_r") / "a_r.png").read_bytes() == base

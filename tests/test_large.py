@@ -306,3 +306,8 @@ def test_gradient_checkpointing_of_small_parts_is_refused(photos_dir, tmp_path):
     )
     with pytest.raises(UsageError, match="paper scale"):
         train(load_config(path), TrainRequest([photos_dir], tmp_path / "run"), lambda text: None)
+
+
+def test_a_self_ensemble_is_refused_where_every_view_would_lose(large):
+    with pytest.raises(UsageError, match="--self-ensemble"):
+        Engine(large, "cpu", "float32", self_ensemble=True)

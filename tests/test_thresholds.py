@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -59,8 +61,14 @@ def test_another_round_is_given_to_what_gains_by_it_alone():
 def test_courses_record_every_round_of_every_suite(busy):
     found = courses(Engine(busy), torch.rand(1, 3, 24, 24), untouched=[torch.rand(3, 24, 24), torch.rand(3, 22, 31)])
     assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
+    assert all(len(c.darker) == 5 and not c.darker[0] for c in found)
     assert sum(c.clean for c in found) == 2 + 1
     assert len(found) == 2 + 1 + 3 * (9 + 7)
+
+
+def test_a_round_that_came_out_dark_is_replayed_as_put_back():
+    dark = replace(HELPED, darker=(False, True, False))
+    assert dark.stopped(StopPolicy(85.0, 0.0, 0.0, 0.08, 2)) == 0
 
 
 def test_a_later_round_that_spoils_what_round_1_made_is_paid_for():

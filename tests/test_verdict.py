@@ -33,6 +33,10 @@ def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expect
     assert reason
 
 
+def test_a_round_that_came_out_dark_is_never_kept_however_good_its_score():
+    assert judge(1, 99.0, 20.0, of(0.0), POLICY, darker=True)[0] is Verdict.REVERT
+
+
 def test_no_round_is_allowed_when_max_rounds_is_zero():
     assert judge(0, 10.0, None, of(0.9), StopPolicy(max_rounds=0))[0] is Verdict.EXHAUSTED
 

@@ -229,6 +229,7 @@ def _machine(engine: Engine) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
+        "self_ensemble": engine.self_ensemble,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from rar_cli.cli.guard import guarded
-from rar_cli.cli.options import DeviceOption, DtypeOption, QuietOption, TileOption, WeightsOption
+from rar_cli.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    QuietOption,
+    SelfEnsembleOption,
+    TileOption,
+    WeightsOption,
+)
 from rar_cli.cli.printing import print_bench
 from rar_cli.types import TILE_PX
 
@@ -40,6 +47,7 @@ def bench_command(
     limit: Annotated[int | None, typer.Option(help="Most pictures per suite, evenly chosen.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 0,
     max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=1, max=64)] = 4,
+    self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -56,7 +64,7 @@ def bench_command(
         request = BenchRequest(
             suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
         )
-        model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile)
+        model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, self_ensemble=self_ensemble)
         result = run_bench(request, model)
         if plots is not None:
             plot(result, plots)

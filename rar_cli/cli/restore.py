@@ -18,6 +18,7 @@ from rar_cli.cli.options import (
     JsonOption,
     QuietOption,
     RecursiveOption,
+    SelfEnsembleOption,
     TileOption,
     WeightsOption,
 )
@@ -41,6 +42,7 @@ def restore_command(
     ] = None,
     keep: Annotated[str | None, typer.Option(help="Leave these alone.", metavar="NAMES")] = None,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
+    self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -117,10 +119,10 @@ def restore_command(
         from rar_cli.watch import Watch
 
         request = Request(
-            weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, max_rounds=max_rounds,
-            accept=accept, only=chosen, keep=kept, quality=quality, provenance=not no_provenance,
-            save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log, report=report, shard=part,
-            engine=engine, workers=workers, profile=profile,
+            weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
+            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
+            provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
+            report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
         console = console_for(stderr=output == "-" or as_json)
         with signals() as stop:

@@ -19,7 +19,7 @@ from rar_cli.engine import Engine
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
-from rar_cli.verdict import judge, later_wanted
+from rar_cli.verdict import darkened, judge, later_wanted
 
 ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
@@ -53,19 +53,24 @@ LATER_PRICE_DB = 0.004
 
 @dataclass(frozen=True)
 class Course:
-    """One picture through all rounds: round 0 is the input; nine severities per round."""
+    """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
+
+    darker: for each round whether it came out dark (`verdict.darkened`); empty: none did.
+    """
 
     clean: bool
     scores: tuple[float, ...]
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
+    darker: tuple[bool, ...] = ()
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
         best: float | None = None
         kept = 0
         for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
-            verdict, _ = judge(index, score, best, severities, policy)
+            darker = bool(self.darker) and self.darker[index]
+            verdict, _ = judge(index, score, best, severities, policy, darker)
             if verdict is Verdict.REVERT:
                 return kept
             kept, best = index, max(score, best or 0.0)
@@ -97,11 +102,12 @@ def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), see
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     origin: Tensor | None = None
-    scores, severities, psnr = [], [], [psnr_db(image, clean)]
+    scores, seen, severities, psnr = [], [], [], [psnr_db(image, clean)]
     wanted: Tensor | None = None
     for index in range(ROUNDS + 1):
         assessment = engine.assess(latent, wanted)
         scores.append(assessment.score)
+        seen.append(assessment.severities)
         severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
         if wanted is None:
             wanted = later_wanted(assessment.severities, None)
@@ -109,7 +115,11 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
             latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
-    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in zip(*tables, strict=True)]
+    courses_of = zip(*tables, torch.stack(seen, 1).tolist(), strict=True)
+    return [
+        Course(is_clean, *(tuple(row) for row in rows), darker=tuple(darkened(found[0], after) for after in found))
+        for *rows, found in courses_of
+    ]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:

@@ -1,0 +1,26 @@
+"""Views: a picture mirrored and moved by half a latent cell, for a self-ensemble (EDSR, arXiv 1707.02921, Sec. 3.3).
+
+A network makes other errors in another view, and its lattice of cells lies elsewhere: the mean of both is nearer to the
+truth, and the lattice shows less. The way there leads through pixels, so the codec should be an exact one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rar_cli.codec import Codec
+from rar_cli.tiling import pad_by
+
+
+def mirrored(codec: Codec, latent: Tensor) -> Tensor:
+    """latent (b, c, h, w) -> that of the picture mirrored and moved by half a cell, (b, c, h + 1, w + 1)."""
+    half = codec.params.factor // 2
+    rest = codec.params.factor - half
+    return codec.encode(pad_by(codec.decode(latent).flip(-1), half, rest))
+
+
+def unmirrored(codec: Codec, latent: Tensor) -> Tensor:
+    """What `mirrored` did, undone: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
+    half = codec.params.factor // 2
+    rest = codec.params.factor - half
+    return codec.encode(codec.decode(latent)[..., half:-rest, half:-rest].flip(-1))

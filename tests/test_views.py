@@ -1,0 +1,57 @@
+"""The second view of a self-ensemble: mirrored, moved by half a cell, and back."""
+
+import pytest
+import torch
+
+from rar_cli.codec import Codec, CodecParams
+from rar_cli.engine import Engine
+from rar_cli.views import mirrored, unmirrored
+
+
+@pytest.fixture
+def codec() -> Codec:
+    codec = Codec(CodecParams(factor=4, channels=48, width=8))
+    codec.fit(torch.rand(400, 3, 4, 4))
+    return codec
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 9), (1, 1), (1, 7)])
+def test_a_view_is_the_mirrored_picture_off_the_lattice_and_comes_back_as_it_was(codec, height, width):
+    latent = torch.randn(2, 48, height, width)
+    there = mirrored(codec, latent)
+    assert there.shape == (2, 48, height + 1, width + 1)
+    image, seen = codec.decode(latent), codec.decode(there)
+    torch.testing.assert_close(seen[..., 2:-2, 2:-2], image.flip(-1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(unmirrored(codec, there), latent, rtol=0, atol=1e-3)
+
+
+def test_an_ensemble_is_the_mean_of_what_both_views_become(busy):
+    alone, both = Engine(busy, "cpu", "float32"), Engine(busy, "cpu", "float32", self_ensemble=True)
+    latent = alone.encode(torch.rand(1, 3, 24, 20))
+    condition = alone.assess(latent).condition
+    codec = busy.codec
+    other = unmirrored(codec, alone.move(mirrored(codec, latent), condition))
+    with torch.inference_mode():
+        expected = (alone.move(latent, condition) + other) / 2
+        torch.testing.assert_close(both.move(latent, condition), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_second_view_is_told_what_rounds_before_have_taken(busy):
+    engine = Engine(busy, "cpu", "float32", self_ensemble=True)
+    latent = engine.encode(torch.rand(1, 3, 24, 20))
+    condition = engine.assess(latent).condition
+    with torch.inference_mode():
+        without, told = engine.move(latent, condition), engine.move(latent, condition, latent + 1.0)
+    assert told.shape == without.shape
+
+
+def test_the_lattice_of_cells_shows_less_in_the_mean_of_two_views(tiny):
+    """A restorer that adds a pattern of one cell adds half of it, in two places."""
+    engine = Engine(tiny, "cpu", "float32", self_ensemble=True)
+    latent = engine.encode(torch.full((1, 3, 32, 32), 0.5))
+    pattern = torch.zeros(1, 3, 32, 32)
+    pattern[..., ::4, ::4] = 0.1
+    step = engine.encode(0.5 + pattern) - latent
+    tiny.move = lambda z, *told, times: z + step[..., :1, :1].expand_as(z)
+    image = engine.decode(engine.move(latent, engine.assess(latent).condition), (32, 32))
+    assert (image - 0.5).abs().max() < 0.06
