@@ -49,7 +49,8 @@ class Options:
         about = {
             "policy": vars(self.policy), "mask": self.remove_mask, "quality": self.quality,
             "provenance": self.provenance, "rounds": self.save_rounds, "times": engine.times,
-            "ensemble": engine.self_ensemble, "tile": engine.tile_px, "dtype": str(engine.dtype), "weights": weights.sha256,
+            "tile": engine.tile_px, "dtype": str(engine.dtype), "ensemble": engine.self_ensemble,
+            "weights": weights.sha256,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 

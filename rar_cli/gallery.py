@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rar_cli.encoding import write_bytes
-from rar_cli.report import describe
+from rar_cli.report import describe, outcome
 from rar_cli.version import __version__
 
 Pixels = NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Gallery:
             {
                 "name": display(record["input"]),
                 "status": record["status"],
-                "stop": record["stop"],
+                "outcome": outcome(record),
                 "best": record["best_round"],
                 "score_before": record["score_before"],
                 "score_after": record["score_after"],

@@ -20,6 +20,19 @@ WORDS = ((0.12, ""), (0.35, "slight"), (0.65, "moderate"), (1.01, "heavy"))
 BENCH_COLUMNS = ("n", "input dB", "round 1 dB", "final dB", "gain dB", "SSIM in", "SSIM out", "rounds", "harmed")
 
 
+UNTOUCHED = {
+    "accept": "untouched: good as it is",
+    "revert": "untouched: restoring does not help",
+    "exhausted": "untouched: no rounds allowed",
+}
+RESTORED = {
+    "accept": "restored",
+    "revert": "restored, last round put back",
+    "exhausted": "restored, all rounds used",
+}
+"""By the verdict that ended the loop, for pictures kept as they are and for those a round is kept of."""
+
+
 def describe(severities: Mapping[str, float]) -> str:
     """Plain words for severities in [0, 1]: "heavy rain, slight noise", or "no degradation found"."""
     found = sorted(severities.items(), key=lambda pair: -pair[1])
@@ -151,7 +164,12 @@ def _row(record: Record) -> tuple[str, str, str, str, str]:
     found = describe(rounds[0]["degradations"])
     scores = f"{record['score_before']:.0f} -> {record['score_after']:.0f}"
     count = f"{record['best_round']}/{len(rounds) - 1}"
-    return name, found, scores, count, f"{record['status']} ({record['stop']})"
+    return name, found, scores, count, outcome(record)
+
+
+def outcome(record: Record) -> str:
+    """How a picture's loop ended, in words: what is kept, and why no further round was made."""
+    return (UNTOUCHED if record["best_round"] == 0 else RESTORED)[record["stop"]]
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from rar_cli.cli import app
 from rar_cli.figures import heatmap, rounds_strip
 from rar_cli.gallery import Gallery
+from rar_cli.report import outcome
 from rar_cli.types import DEGRADATIONS
 
 CHROMIUM = shutil.which("chromium")
@@ -43,6 +44,20 @@ def page(tmp_path, count=40):
     gallery.add_other(failed)
     gallery.write(tmp_path / "r.html", 3.0, 1.0)
     return tmp_path / "r.html"
+
+
+@pytest.mark.parametrize(
+    ("best", "stop", "said"),
+    [
+        (0, "accept", "untouched: good as it is"),
+        (0, "revert", "untouched: restoring does not help"),
+        (1, "accept", "restored"),
+        (2, "revert", "restored, last round put back"),
+        (4, "exhausted", "restored, all rounds used"),
+    ],
+)
+def test_how_a_loop_ended_is_said_in_words(best, stop, said):
+    assert outcome({**record(), "best_round": best, "stop": stop}) == said
 
 
 def test_the_page_asks_nothing_of_anywhere_and_escapes_every_name(tmp_path):

@@ -114,12 +114,11 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
         if index < ROUNDS:
             latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
+    found = torch.stack(seen, 1).tolist()
+    dark = [tuple(darkened(rounds[0], after) for after in rounds) for rounds in found]
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
-    courses_of = zip(*tables, torch.stack(seen, 1).tolist(), strict=True)
-    return [
-        Course(is_clean, *(tuple(row) for row in rows), darker=tuple(darkened(found[0], after) for after in found))
-        for *rows, found in courses_of
-    ]
+    pictures = zip(*tables, dark, strict=True)
+    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in pictures]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
