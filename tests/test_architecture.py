@@ -19,7 +19,7 @@ FLOORS = [
     {"download"},
     {"watch", "reading", "writing"},
     {"record"},
-    {"restorer", "assessor"},
+    {"restorer", "assessor", "views"},
     {"large"},
     {"model", "loop", "progress"},
     {"engine", "train", "gallery"},
