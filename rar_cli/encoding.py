@@ -106,6 +106,9 @@ def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
+PNG_COMPRESSION = 4
+"""Of zlib: photographs come out 1 to 5 % larger than at its default of 6, in half the time."""
+
 _QUALITY_95_LUMA = 372
 """Sum of the standard luma table at quality 95; a finer file sums to less."""
 
@@ -129,6 +132,7 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
         if metadata.xmp:
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = text
+        options["compress_level"] = PNG_COMPRESSION
     elif metadata.xmp and format_name != "TIFF":
         options["xmp"] = metadata.xmp
     return options
