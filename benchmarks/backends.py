@@ -2,6 +2,7 @@
 
     pip install openvino onnxruntime onnx onnxscript
     python benchmarks/backends.py
+    python benchmarks/backends.py --only compiled --dtype bfloat16
 
 Prints one JSON line per backend: milliseconds per transport (median), seconds to prepare, and the
 largest difference to the direct result. A backend that is not installed or fails says so.
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 
 from rar_cli.bench.cost import median_seconds
@@ -39,8 +41,9 @@ def winograd(restorer: nn.Module, inputs: Inputs) -> Run:
 
 
 def compiled(restorer: nn.Module, inputs: Inputs) -> Run:
-    """torch.compile, inductor's C++."""
-    fast = torch.compile(restorer)
+    """torch.compile, inductor's C++, weights frozen and packed; anew for every shape."""
+    torch._inductor.config.freezing = True
+    fast = torch.compile(restorer, dynamic=False)
     fast(*inputs)
     return lambda: fast(*inputs)
 
@@ -104,7 +107,9 @@ def main() -> None:
     parser.add_argument("--only", choices=BACKENDS, action="append")
     parser.add_argument("--side", type=int, default=768, help="pixels")
     parser.add_argument("--weights", default="rar-s")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of PyTorch's backends")
     options = parser.parse_args()
+    dtype = getattr(torch, options.dtype)
     folder = find(options.weights).folder
     params = Rar.load(folder).params
     cells = options.side // params.codec.factor
@@ -112,11 +117,16 @@ def main() -> None:
     latent = torch.randn(1, params.restorer.channels, cells, cells).to(memory_format=torch.channels_last)
     condition = torch.randn(1, params.restorer.condition_tokens, params.restorer.condition_width)
     inputs = (latent, torch.zeros(1), condition)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         expected = fresh(folder)(*inputs)
         base = median_seconds(direct(fresh(folder), inputs))
         for name in options.only or BACKENDS:
-            found: dict[str, object] = {"backend": name, "side_px": options.side, "threads": torch.get_num_threads()}
+            found: dict[str, object] = {
+                "backend": name,
+                "side_px": options.side,
+                "dtype": options.dtype,
+                "threads": torch.get_num_threads(),
+            }
             with reported(found):
                 began = time.perf_counter()
                 run = BACKENDS[name](fresh(folder), inputs)

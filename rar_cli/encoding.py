@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,9 @@ def _jpeg_options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
-PNG_COMPRESSION = 4
-"""Of zlib: photographs come out 1 to 5 % larger than at its default of 6, in half the time."""
+PNG_COMPRESSION = {"compress_level": 6, "compress_type": zlib.Z_RLE}
+"""Of zlib: a fourth of its default strategy's time, which would be a fifth of a restoration's, for files 8 % larger
+(the median photograph's 1 %)."""
 
 _QUALITY_95_LUMA = 372
 """Sum of the standard luma table at quality 95; a finer file sums to less."""
@@ -132,7 +134,7 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
         if metadata.xmp:
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = text
-        options["compress_level"] = PNG_COMPRESSION
+        options.update(PNG_COMPRESSION)
     elif metadata.xmp and format_name != "TIFF":
         options["xmp"] = metadata.xmp
     return options

@@ -22,7 +22,7 @@ from rar_cli.transport import time_grid
 from rar_cli.types import DEGRADATIONS, TILE_PX, Assessment, Degradation, Restoration, StopPolicy
 from rar_cli.views import mirrored, unmirrored
 from rar_cli.weights import find
-from rar_cli.winograd import speed_up
+from rar_cli.winograd import speed_up, winograd_wins
 
 OVERLAP_PX = 144
 """Of neighbouring windows; so much lets tiles agree with the whole to 2 grey levels."""
@@ -62,7 +62,7 @@ class Engine:
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             keep_freed()
-        if self.device.type == "cpu" and self.dtype == torch.float32:
+        if self.device.type == "cpu" and self.dtype == torch.float32 and winograd_wins():
             speed_up(model.assessor)
             speed_up(model.restorer)
         self.policy = model.policy

@@ -58,10 +58,14 @@ def test_half_precision_runs_directly():
         assert torch.equal(fast(x), layer(x))
 
 
-def test_the_engine_uses_it_on_the_cpu_in_float32_only():
+def test_the_engine_uses_it_on_cpus_in_float32_where_it_wins(monkeypatch):
     model = Rar(RarParams()).eval().requires_grad_(False)
-    Engine(model, "cpu", "bfloat16")
-    assert not any(isinstance(m, WinogradConv2d) for m in model.modules())
-    Engine(model, "cpu", "float32")
-    assert sum(isinstance(m, WinogradConv2d) for m in model.restorer.modules()) > 20
+
+    def used(dtype, capability):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        Engine(model, "cpu", dtype)
+        return sum(isinstance(m, WinogradConv2d) for part in (model.restorer, model.assessor) for m in part.modules())
+
+    assert used("bfloat16", "AVX2") == used("float32", "AVX512") == 0
+    assert used("float32", "AVX2") > 20
     assert any(isinstance(m, WinogradConv2d) for m in model.assessor.modules())
