@@ -109,7 +109,7 @@ def motion_blur(image: Image, severity: float, rng: Generator) -> Image:
     path = np.stack([np.cumsum(np.sin(heading)), np.cumsum(np.cos(heading))], 1) * step
     exposure, centre = np.ones(samples), (path.max(0) + path.min(0)) / 2
     if rng.random() < 0.25:  # a flash and what follows, or ImageMagick's half Gaussian: sharpest where it begins
-        fade = np.linspace(0.0, rng.uniform(1.5, 4.0), samples)
+        fade = np.linspace(0.0, rng.uniform(2.5, 6.0), samples)
         exposure, centre = np.exp(-fade if rng.random() < 0.4 else -0.5 * fade**2), path[0]
     path -= centre
     radius = int(np.ceil(np.abs(path).max())) + 1

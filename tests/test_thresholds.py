@@ -67,7 +67,7 @@ def test_courses_record_every_round_of_every_suite(busy):
 
 
 def test_a_round_that_came_out_dark_is_replayed_as_put_back():
-    dark = replace(HELPED, darker=(False, True, False))
+    dark = replace(HELPED, scores=(30.0, 37.0, 61.0), darker=(False, True, False))
     assert dark.stopped(StopPolicy(85.0, 0.0, 0.0, 0.08, 2)) == 0
 
 

@@ -33,8 +33,10 @@ def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expect
     assert reason
 
 
-def test_a_round_that_came_out_dark_is_never_kept_however_good_its_score():
-    assert judge(1, 99.0, 20.0, of(0.0), POLICY, darker=True)[0] is Verdict.REVERT
+@pytest.mark.parametrize(("score", "expected"), [(27.0, Verdict.REVERT), (29.0, Verdict.REPEAT)])
+def test_a_round_that_came_out_dark_has_to_gain_clearly(score, expected):
+    assert judge(1, score, 20.0, of(0.5), POLICY, darker=True)[0] is expected
+    assert judge(1, score, 20.0, of(0.5), POLICY)[0] is Verdict.REPEAT
 
 
 def test_no_round_is_allowed_when_max_rounds_is_zero():
