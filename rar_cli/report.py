@@ -21,13 +21,13 @@ BENCH_COLUMNS = ("n", "input dB", "round 1 dB", "final dB", "gain dB", "SSIM in"
 
 
 UNTOUCHED = {
-    "accept": "untouched: good as it is",
-    "revert": "untouched: restoring does not help",
-    "exhausted": "untouched: no rounds allowed",
+    "accept": "good as it is",
+    "revert": "put back as it was",
+    "exhausted": "no rounds allowed",
 }
 RESTORED = {
     "accept": "restored",
-    "revert": "restored, last round put back",
+    "revert": "restored, last put back",
     "exhausted": "restored, all rounds used",
 }
 """By the verdict that ended the loop, for pictures kept as they are and for those a round is kept of."""

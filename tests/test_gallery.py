@@ -49,10 +49,10 @@ def page(tmp_path, count=40):
 @pytest.mark.parametrize(
     ("best", "stop", "said"),
     [
-        (0, "accept", "untouched: good as it is"),
-        (0, "revert", "untouched: restoring does not help"),
+        (0, "accept", "good as it is"),
+        (0, "revert", "put back as it was"),
         (1, "accept", "restored"),
-        (2, "revert", "restored, last round put back"),
+        (2, "revert", "restored, last put back"),
         (4, "exhausted", "restored, all rounds used"),
     ],
 )
