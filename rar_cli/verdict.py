@@ -12,7 +12,6 @@ SEEN = 0.1
 """Severity from which a degradation counts as seen in the input: of low light, which a later round could do most
 harm with, 95 % of the held-out pictures that have none are below it, and 2 % of those that have some."""
 
-
 DARK, NOT_DARK = 0.2, 0.05
 """Low light found after a round, and before it, where the round darkened the picture."""
 DARK_GAIN = 8.0
@@ -32,10 +31,10 @@ def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:
 
 
 def darkened(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether a picture that was not dark has come out dark: what was taken for haze or rain may have been the scene.
+    """Whether a picture that was hazy and not dark has come out dark: what was taken for haze may have been the scene.
     before, after: the nine severities found in the input and after a round."""
-    place = DEGRADATIONS.index(Degradation.LOW_LIGHT)
-    return before[place] < NOT_DARK and after[place] > DARK
+    haze, dark = (DEGRADATIONS.index(d) for d in (Degradation.HAZE, Degradation.LOW_LIGHT))
+    return before[haze] >= SEEN and before[dark] < NOT_DARK and after[dark] > DARK
 
 
 def judge(
