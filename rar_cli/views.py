@@ -14,13 +14,16 @@ from rar_cli.tiling import pad_by
 
 def mirrored(codec: Codec, latent: Tensor) -> Tensor:
     """latent (b, c, h, w) -> that of the picture mirrored and moved by half a cell, (b, c, h + 1, w + 1)."""
-    half = codec.params.factor // 2
-    rest = codec.params.factor - half
-    return codec.encode(pad_by(codec.decode(latent).flip(-1), half, rest))
+    return codec.encode(pad_by(codec.decode(latent).flip(-1), *_halves(codec)))
 
 
 def unmirrored(codec: Codec, latent: Tensor) -> Tensor:
     """What `mirrored` did, undone: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
+    before, after = _halves(codec)
+    return codec.encode(codec.decode(latent)[..., before:-after, before:-after].flip(-1))
+
+
+def _halves(codec: Codec) -> tuple[int, int]:
+    """Pixels before and after that together are one more cell."""
     half = codec.params.factor // 2
-    rest = codec.params.factor - half
-    return codec.encode(codec.decode(latent)[..., half:-rest, half:-rest].flip(-1))
+    return half, codec.params.factor - half
