@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from rar_cli.blur import BlurReader
 from rar_cli.codec import zero_
 from rar_cli.llama import Llama
 from rar_cli.tiling import by_tiles
@@ -25,7 +26,9 @@ class AssessorParams:
     """channels: of the latent; stem: widths of the image adapter, halved in size from one to the next;
     grid: image tokens per side; width, layers, heads: of the IQA core; condition_width, free_tokens:
     shape of the condition beyond one token per degradation; stem_blocks: residual blocks after each
-    width of the stem, none where empty."""
+    width of the stem, none where empty. blur_reach, blur_width: lags of the cepstrum that blur is read from
+    and width of its description, which makes blur_tokens more tokens of the condition, its last; a reach of
+    0 goes without. cell_px: the codec's factor, which only this reading asks for."""
 
     channels: int = 48
     stem: tuple[int, ...] = (64, 96, 160)
@@ -36,6 +39,10 @@ class AssessorParams:
     condition_width: int = 128
     free_tokens: int = 8
     stem_blocks: tuple[int, ...] = ()
+    blur_reach: int = 0
+    blur_width: int = 208
+    blur_tokens: int = 1
+    cell_px: int = 4
 
     def __post_init__(self) -> None:
         if self.stem_blocks and len(self.stem_blocks) != len(self.stem):
@@ -50,8 +57,8 @@ class AssessorParams:
 
     @property
     def condition_tokens(self) -> int:
-        """Tokens of the condition: one per degradation and the free ones."""
-        return len(DEGRADATIONS) + self.free_tokens
+        """Tokens of the condition: one per degradation, the free ones and those of the blur."""
+        return len(DEGRADATIONS) + self.free_tokens + (self.blur_tokens if self.blur_reach else 0)
 
 
 class StemBlock(nn.Module):
@@ -156,6 +163,24 @@ class TextAdapter(nn.Module):
         return torch.cat([named, free + self.mix(free)], dim=1)
 
 
+class BlurTokens(nn.Module):
+    """latent -> what its power spectrum says of blur: added to the core's first token, and tokens of the condition.
+
+    Starts as nothing to the core, so that it can be added to trained weights.
+    """
+
+    def __init__(self, params: AssessorParams) -> None:
+        super().__init__()
+        self.reader = BlurReader(params.channels, params.blur_reach, params.blur_width, params.cell_px)
+        self.to_core = zero_(nn.Linear(params.blur_width, params.width))
+        self.to_condition = nn.Linear(params.blur_width, params.blur_tokens * params.condition_width)
+
+    def forward(self, latent: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
+        """latent (b, c, h, w) -> (b, 1, width), (b, blur_tokens * d)."""
+        description = self.reader(latent, tile)
+        return self.to_core(description).unsqueeze(1), self.to_condition(description)
+
+
 class Assessor(nn.Module):
     """latent -> Assessment; one forward pass, gradients flow from every output to the latent."""
 
@@ -177,6 +202,7 @@ class Assessor(nn.Module):
         self.severity_head = nn.Parameter(0.02 * torch.randn(len(DEGRADATIONS), params.width))
         self.severity_bias = nn.Parameter(torch.full((len(DEGRADATIONS),), -1.5))
         self.text_adapter = TextAdapter(params)
+        self.blur = BlurTokens(params) if params.blur_reach else None
 
     def forward(
         self,
@@ -194,6 +220,9 @@ class Assessor(nn.Module):
         tile: cells per side from which the stem of the image adapter runs in exact tiles.
         """
         tokens, statistics = self.image_adapter(latent, tile)
+        told = None if self.blur is None else self.blur(latent, tile)
+        if told is not None:
+            tokens = torch.cat([tokens[:, :1] + told[0], tokens[:, 1:]], 1)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
         hidden = self.core(torch.cat([tokens, queries], dim=1))  # (b, 1 + grid**2 + 10, d)
         asked = hidden[:, -queries.shape[1] :]
@@ -203,8 +232,13 @@ class Assessor(nn.Module):
         found = torch.sigmoid(logits)
         present, remove = present_and_removed(found, severities, remove_mask)
         condition = self.text_adapter(hidden, asked[:, 1:], present, remove)
+        if told is not None:
+            blur = rearrange(told[1], "b (n d) -> b n d", d=condition.shape[-1])
+            condition = torch.cat([condition, blur.to(condition.dtype)], 1)
         return Assessment(score=score, severities=found, condition=condition)
 
     def let_learn(self, on: bool) -> None:
-        """Let the whole assessor learn, or nothing of it."""
+        """Let the assessor learn, or nothing of it; its blur reader, which was fitted before, stays."""
         self.requires_grad_(on)
+        if self.blur is not None:
+            self.blur.reader.requires_grad_(False)

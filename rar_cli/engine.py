@@ -20,7 +20,7 @@ from rar_cli.model import Rar
 from rar_cli.tiling import by_tiles, by_windows
 from rar_cli.transport import time_grid
 from rar_cli.types import DEGRADATIONS, TILE_PX, Assessment, Degradation, Restoration, StopPolicy
-from rar_cli.views import mirrored, unmirrored
+from rar_cli.views import moved, moved_back
 from rar_cli.weights import find
 from rar_cli.winograd import speed_up, winograd_wins
 
@@ -119,12 +119,12 @@ class Engine:
 
         def window(*parts: Tensor) -> Tensor:
             part, *begun = (each.to(self.device, torch.float32) for each in parts)
-            moved = self._moved(part, condition, *begun)
+            end = self._moved(part, condition, *begun)
             if self.self_ensemble:
                 codec = self.model.codec
-                other = self._moved(mirrored(codec, part), condition, *(mirrored(codec, each) for each in begun))
-                moved = (moved + unmirrored(codec, other)) / 2
-            return moved.to(latent.device, latent.dtype)
+                other = self._moved(moved(codec, part), condition, *(moved(codec, each) for each in begun))
+                end = (end + moved_back(codec, other)) / 2
+            return end.to(latent.device, latent.dtype)
 
         tile, overlap = self.tile_px // self.factor, OVERLAP_PX // self.factor
         return by_windows(window, latent, tile, overlap, self.model.params.restorer.multiple, origin)

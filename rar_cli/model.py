@@ -58,6 +58,14 @@ class RarParams:
         channels = (self.codec.channels, self.assessor.channels, self.restorer.channels)
         if len(set(channels)) != 1:
             raise ValueError(f"codec, assessor and restorer disagree on latent channels: {channels}")
+        told = 0
+        if isinstance(self.assessor, AssessorParams) and self.assessor.blur_reach:
+            told = self.assessor.blur_tokens
+            if self.assessor.cell_px != self.codec.factor:
+                raise ValueError(f"the assessor's cell_px is not the codec's factor {self.codec.factor}")
+        asked = self.restorer.blur_tokens if isinstance(self.restorer, RestorerParams) else 0
+        if asked > told:
+            raise ValueError(f"the restorer asks for {asked} tokens of blur, the assessor makes {told}")
         made = (self.assessor.condition_tokens, self.assessor.condition_width)
         taken = (self.restorer.condition_tokens, self.restorer.condition_width)
         if made != taken:

@@ -6,7 +6,7 @@ its steps (`Recipe.keeping`) leaves the others exactly as they were: what steeri
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +119,17 @@ def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0
         order[i], order[i + 1] = order[i + 1], order[i]
     mildest = 1.0 - 0.1 * max(depth - 1, 0)
     return Recipe(tuple(Step(Degradation(d), float(rng.uniform(0.1, mildest)), _seed(rng)) for d in order))
+
+
+def focused_recipe(rng: Generator, focus: Sequence[Degradation]) -> Recipe:
+    """One of `focus`, in half of the recipes alone, else with noise, JPEG or low light; severities over [0.1, 1].
+
+    For what takes more examples to learn than its share of the random recipes.
+    """
+    company = (None, None, None, Degradation.NOISE, Degradation.JPEG, Degradation.LOW_LIGHT)
+    names = {focus[int(rng.integers(len(focus)))], company[int(rng.integers(len(company)))]}
+    order = [d for stage in STAGES for d in stage if d in names]
+    return Recipe(tuple(Step(d, float(rng.uniform(0.1, 1.0)), _seed(rng)) for d in order))
 
 
 def quantise(image: Image) -> Image:

@@ -23,7 +23,9 @@ from rar_cli.tiling import pad_to_multiple
 class RestorerParams:
     """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle);
     detail_blocks, detail_width: of the level at twice the latent's resolution, on either side; 0 blocks: none.
-    memory: rounds after the first are told what those before have taken away."""
+    memory: rounds after the first are told what those before have taken away. blur_tokens: the last ones of the
+    condition, by which blocks below the level of detail scale their inner features: filters for one direction of
+    blur are of no use in another."""
 
     channels: int = 48
     widths: tuple[int, ...] = (64, 128, 256)
@@ -34,6 +36,7 @@ class RestorerParams:
     detail_blocks: int = 0
     detail_width: int = 64
     memory: bool = False
+    blur_tokens: int = 0
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks):
@@ -46,22 +49,33 @@ class RestorerParams:
 
 
 class Block(nn.Module):
-    """Residual block: modulated layer norm over channels, 3x3, SiLU, 3x3."""
+    """Residual block: modulated layer norm over channels, 3x3, SiLU, 3x3; between those, inner features are scaled
+    by what is known of the blur, where blur_width is not 0."""
 
-    def __init__(self, width: int, modulation_width: int) -> None:
+    def __init__(self, width: int, modulation_width: int, blur_width: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)  # one pass on CPUs, which an RMS norm is not
         self.modulation = zero_(nn.Linear(modulation_width, 3 * width))
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.choice = zero_(nn.Linear(blur_width, width)) if blur_width else None
         nn.init.normal_(self.second.weight, std=0.1 / math.sqrt(9 * width))
 
-    def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        """x (b, width, h, w), modulation e (b, m) -> (b, width, h, w)."""
+    def forward(self, x: Tensor, e: Tensor, blur: Tensor | None = None) -> Tensor:
+        """x (b, width, h, w), modulation e (b, m), blur (b, n) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c", k=3)
         y = self.first(self._modulated(x, scale, shift))
-        y = self.second(F.silu(y, inplace=not torch.is_grad_enabled()))
+        y = self._chosen(F.silu(y, inplace=not torch.is_grad_enabled()), blur)
         return torch.addcmul(x, y, 1 + gate[..., None, None])
+
+    def _chosen(self, y: Tensor, blur: Tensor | None) -> Tensor:
+        """The second convolution of inner features y (b, width, h, w), scaled as the blur (b, n) asks."""
+        if self.choice is None or blur is None:
+            return self.second(y)
+        scale = 1 + self.choice(blur)
+        if len(scale) > 1 or torch.is_grad_enabled() or type(self.second) is not nn.Conv2d:
+            return self.second(y * scale[..., None, None])
+        return F.conv2d(y, self.second.weight * scale[0, :, None, None], self.second.bias, padding=1)  # a pass saved
 
     def _modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """x (b, width, h, w) normed over channels, scaled and shifted; scale, shift (b, width)."""
@@ -131,8 +145,10 @@ class Restorer(nn.Module):
         self.mixer = nn.Sequential(nn.SiLU(), nn.Linear(m, m), nn.SiLU())
         self.enter = nn.Conv2d(c, widths[0], 3, padding=1)
 
+        blur_width = params.blur_tokens * params.condition_width
+
         def level(width: int, count: int) -> nn.ModuleList:
-            return nn.ModuleList(Block(width, m) for _ in range(count))
+            return nn.ModuleList(Block(width, m, blur_width) for _ in range(count))
 
         self.down = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
@@ -155,6 +171,7 @@ class Restorer(nn.Module):
         """
         height, width = latent.shape[-2:]
         e = self.mixer(self.time(_waves(t)) + self.condition(rearrange(condition, "b n d -> b (n d)")))
+        blur = condition[:, -self.params.blur_tokens :].flatten(1) if self.params.blur_tokens else None
         matrix = rearrange(self.global_matrix(e), "b (o i) -> b o i", o=latent.shape[1])
         flat = rearrange(latent, "b c h w -> b c (h w)")
         whole = torch.baddbmm(self.global_offset(e).unsqueeze(-1), matrix, flat)
@@ -169,15 +186,15 @@ class Restorer(nn.Module):
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, e)
+                x = block(x, e, blur)
             skips.append(x)
             x = shrink(x)
         for block in self.middle:
-            x = block(x, e)
+            x = block(x, e, blur)
         for blocks, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
             x = grow(x) + skips.pop()
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(x, e)
+                x = block(x, e, blur)
         velocity = self.leave(x)
         if self.detail is not None:
             velocity = velocity + self.detail.after(x, features, e)

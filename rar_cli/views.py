@@ -1,7 +1,8 @@
-"""Views: a picture mirrored and moved by half a latent cell, for a self-ensemble (EDSR, arXiv 1707.02921, Sec. 3.3).
+"""Views: a picture moved by half a latent cell, for a self-ensemble (after EDSR, arXiv 1707.02921, Sec. 3.3).
 
 A network makes other errors in another view, and its lattice of cells lies elsewhere: the mean of both is nearer to the
-truth, and the lattice shows less. The way there leads through pixels, so the codec should be an exact one.
+truth, and the lattice shows less. Mirror images, which are usual, would ask for a condition of their own: it knows in
+what direction a picture is blurred. The way there leads through pixels, so the codec should be an exact one.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from rar_cli.codec import Codec
 from rar_cli.tiling import pad_by
 
 
-def mirrored(codec: Codec, latent: Tensor) -> Tensor:
-    """latent (b, c, h, w) -> that of the picture mirrored and moved by half a cell, (b, c, h + 1, w + 1)."""
-    return codec.encode(pad_by(codec.decode(latent).flip(-1), *_halves(codec)))
+def moved(codec: Codec, latent: Tensor) -> Tensor:
+    """latent (b, c, h, w) -> that of the picture half a cell further down and right, (b, c, h + 1, w + 1)."""
+    return codec.encode(pad_by(codec.decode(latent), *_halves(codec)))
 
 
-def unmirrored(codec: Codec, latent: Tensor) -> Tensor:
-    """What `mirrored` did, undone: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
+def moved_back(codec: Codec, latent: Tensor) -> Tensor:
+    """What `moved` did, undone: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
     before, after = _halves(codec)
-    return codec.encode(codec.decode(latent)[..., before:-after, before:-after].flip(-1))
+    return codec.encode(codec.decode(latent)[..., before:-after, before:-after])
 
 
 def _halves(codec: Codec) -> tuple[int, int]:

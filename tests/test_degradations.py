@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rar_cli.degradations import degrade
-from rar_cli.recipes import Recipe, Step, quantise, random_recipe, stack
+from rar_cli.recipes import Recipe, Step, focused_recipe, quantise, random_recipe, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 
@@ -79,6 +79,16 @@ def test_stacks_follow_the_order_of_the_world():
     order = [step.degradation for step in recipe.steps]
     assert order.index(Degradation.HAZE) < order.index(Degradation.BLUR) < order.index(Degradation.NOISE)
     assert order[-1] is Degradation.JPEG
+
+
+def test_focused_recipes_hold_what_they_focus_on_in_the_order_of_the_world():
+    focus = (Degradation.MOTION_BLUR, Degradation.BLUR)
+    recipes = [focused_recipe(np.random.default_rng(i), focus) for i in range(200)]
+    held = [[step.degradation for step in recipe.steps] for recipe in recipes]
+    assert all(len(names) <= 2 and sum(name in focus for name in names) == 1 for names in held)
+    assert 70 < sum(len(names) == 1 for names in held) < 130
+    assert {names[0] for names in held if len(names) == 2} == {*focus, Degradation.LOW_LIGHT}
+    assert all(0.1 <= step.severity <= 1.0 for recipe in recipes for step in recipe.steps)
 
 
 def test_random_recipes_cover_every_degradation_and_depth_and_stay_in_range():

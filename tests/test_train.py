@@ -5,6 +5,7 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
 from rar_cli.recipes import quantise
+from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos
@@ -246,6 +248,34 @@ torch.set_num_threads(1)
 data, config, out = sys.argv[1:4]
 train(load_config(Path(config)), TrainRequest([Path(data)], Path(out), resume=True), print)
 """
+
+
+def test_a_run_fits_its_blur_reader_first_and_then_leaves_it_alone(photos_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "STEPS", 5)
+    monkeypatch.setattr(start, "fit_reader", partial(reader.fit_reader, pictures=12))
+    path = config_file(tmp_path, steps=2)
+    told = path.read_text().replace("free_tokens = 2", "free_tokens = 2\nblur_reach = 6\nblur_width = 8")
+    told = told.replace("condition_tokens = 11", "condition_tokens = 12\nblur_tokens = 1")
+    path.write_text(told.replace('kind = "restorer"', 'kind = "restorer"\nfocused = 0.5'))
+    config = load_config(path)
+    photos = load_photos([photos_dir], 32)
+    begun = start.starting_model(config, None, photos)
+    assert begun.assessor.blur.reader.usual[1].min() > 0
+    assert begun.assessor.blur.to_condition.bias.abs().max() > 0
+    weights = train(config, TrainRequest(data=[photos_dir], out=tmp_path / "out"), print)
+    made, fitted = Rar.load(weights).assessor.blur, begun.assessor.blur
+    for name, value in fitted.reader.state_dict().items():
+        torch.testing.assert_close(made.reader.state_dict()[name], value, rtol=2e-3, atol=1e-4, msg=name)
+    assert made.to_core.weight.abs().max() > 0
+    again = start.starting_model(config, weights, photos)
+    assert torch.equal(again.assessor.blur.reader.usual, made.reader.usual)
+
+
+def test_a_stage_focuses_on_degradations_that_there_are(tmp_path):
+    with pytest.raises(UsageError, match="focus fog; use some of noise"):
+        Stage("x", "restorer", 1, focus=("fog",))
+    with pytest.raises(UsageError, match="focus is empty"):
+        Stage("x", "restorer", 1, focused=0.5, focus=())
 
 
 def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photos_dir, tmp_path):

@@ -1,11 +1,12 @@
-"""The second view of a self-ensemble: mirrored, moved by half a cell, and back."""
+"""The second view of a self-ensemble: moved by half a cell, and back."""
 
 import pytest
 import torch
+from torch import Tensor
 
 from rar_cli.codec import Codec, CodecParams
 from rar_cli.engine import Engine
-from rar_cli.views import mirrored, unmirrored
+from rar_cli.views import moved, moved_back
 
 
 @pytest.fixture
@@ -16,13 +17,13 @@ def codec() -> Codec:
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 9), (1, 1), (1, 7)])
-def test_a_view_is_the_mirrored_picture_off_the_lattice_and_comes_back_as_it_was(codec, height, width):
+def test_a_view_is_the_picture_off_the_lattice_and_comes_back_as_it_was(codec, height, width):
     latent = torch.randn(2, 48, height, width)
-    there = mirrored(codec, latent)
+    there = moved(codec, latent)
     assert there.shape == (2, 48, height + 1, width + 1)
     image, seen = codec.decode(latent), codec.decode(there)
-    torch.testing.assert_close(seen[..., 2:-2, 2:-2], image.flip(-1), rtol=0, atol=1e-4)
-    torch.testing.assert_close(unmirrored(codec, there), latent, rtol=0, atol=1e-3)
+    torch.testing.assert_close(seen[..., 2:-2, 2:-2], image, rtol=0, atol=1e-4)
+    torch.testing.assert_close(moved_back(codec, there), latent, rtol=0, atol=1e-3)
 
 
 def test_an_ensemble_is_the_mean_of_what_both_views_become(busy):
@@ -30,7 +31,7 @@ def test_an_ensemble_is_the_mean_of_what_both_views_become(busy):
     latent = alone.encode(torch.rand(1, 3, 24, 20))
     condition = alone.assess(latent).condition
     codec = busy.codec
-    other = unmirrored(codec, alone.move(mirrored(codec, latent), condition))
+    other = moved_back(codec, alone.move(moved(codec, latent), condition))
     with torch.inference_mode():
         expected = (alone.move(latent, condition) + other) / 2
         torch.testing.assert_close(both.move(latent, condition), expected, rtol=1e-3, atol=1e-3)
@@ -40,9 +41,20 @@ def test_the_second_view_is_told_what_rounds_before_have_taken(busy):
     engine = Engine(busy, "cpu", "float32", self_ensemble=True)
     latent = engine.encode(torch.rand(1, 3, 24, 20))
     condition = engine.assess(latent).condition
+    seen: list[tuple[Tensor, Tensor]] = []
+    move = busy.move
+
+    def watched(z, condition, origin=None, times=(0.0, 1.0)):
+        seen.append((z, origin))
+        return move(z, condition, origin, times)
+
+    busy.move = watched
     with torch.inference_mode():
-        without, told = engine.move(latent, condition), engine.move(latent, condition, latent + 1.0)
-    assert told.shape == without.shape
+        engine.move(latent, condition, latent + 1.0)
+        (one, begun), (other, begun_there) = seen
+        torch.testing.assert_close(begun, one + 1.0)
+        torch.testing.assert_close(other, moved(busy.codec, one))
+        torch.testing.assert_close(begun_there, moved(busy.codec, begun))
 
 
 def test_the_lattice_of_cells_shows_less_in_the_mean_of_two_views(tiny):

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from rar_cli.errors import UsageError
 from rar_cli.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
+from rar_cli.types import DEGRADATIONS, Degradation
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 OptimizerName = Literal["adamw", "muon"]
@@ -38,7 +39,8 @@ class Stage:
     look like. teacher_forcing: share of pictures conditioned on their true severities, at
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
     the model itself made of them. partial: share with partial targets (steering).
-    at_zero: share of pictures at t = 0; the others are uniform on the path.
+    at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
+    is one of `focus`, alone or with one other, instead of a random one.
     """
 
     name: str
@@ -53,8 +55,15 @@ class Stage:
     unrolled: float = 0.0
     partial: float = 0.2
     at_zero: float = 0.7
+    focused: float = 0.0
+    focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
 
     def __post_init__(self) -> None:
+        unknown = sorted(set(self.focus) - set(DEGRADATIONS))
+        if unknown or (self.focused and not self.focus):
+            names = ", ".join(DEGRADATIONS)
+            fault = ", ".join(unknown) or "is empty"
+            raise UsageError(f"stage {self.name}: focus {fault}; use some of {names}")
         if self.loss not in RESTORATION_LOSSES:
             raise UsageError(f"stage {self.name}: loss {self.loss} is unknown; use {', '.join(RESTORATION_LOSSES)}")
         if not self.crops:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from rar_cli.degradations import Image
 from rar_cli.errors import UsageError
-from rar_cli.recipes import quantise, random_recipe
+from rar_cli.recipes import focused_recipe, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 
@@ -130,7 +130,7 @@ class StepBatches(Dataset[Batch]):
         stage, at = self.config.stage_at(step)
         rng = np.random.default_rng([self.config.seed, step, self.rank])
         crops = stage.crops_at(at)
-        rows = [self._sample(crops.context_px, stage.partial, rng) for _ in range(crops.pictures)]
+        rows = [self._sample(crops.context_px, stage, rng) for _ in range(crops.pictures)]
         clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
@@ -152,15 +152,16 @@ class StepBatches(Dataset[Batch]):
         return int(stage.unrolled * size + np.random.default_rng([self.config.seed, step]).random())
 
     def _sample(
-        self, size_px: int, partial: float, rng: Generator
+        self, size_px: int, stage: Stage, rng: Generator
     ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
         photos = self.holding[size_px]
         clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
-        recipe = random_recipe(rng)
+        focused = stage.focused and rng.random() < stage.focused
+        recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
         degraded = quantise(recipe.apply(clean)[-1])
         remove = np.ones(len(DEGRADATIONS), np.float32)
         target = clean
-        if rng.random() < partial:
+        if rng.random() < stage.partial:
             keep = _keep(rng)
             remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
             kept = recipe.keeping(keep)

@@ -21,7 +21,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
-from rar_cli.codec import Codec, patches_of
 from rar_cli.engine import Engine, pick_device, pick_dtype
 from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
@@ -29,11 +28,12 @@ from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.train.checkpoint import Checkpoint
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.data import Batch, Photo, StepBatches, load_photos
+from rar_cli.train.data import Batch, StepBatches, load_photos
 from rar_cli.train.graphs import graphs_of
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
+from rar_cli.train.start import starting_model
 from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate, whole
 from rar_cli.weights import write_manifest
@@ -119,7 +119,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         keep_freed()
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, min(c.context_px for s in config.stages for c in s.crops))
-    model = _starting_model(config, request, photos)
+    model = starting_model(config, request.warm_start, photos)
     let_learn(model)
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body = _Training(model)
@@ -283,28 +283,6 @@ class _Clock:
 
     def over(self) -> bool:
         return self.hours is not None and time.monotonic() - self.start > self.hours * 3600
-
-
-def _starting_model(config: TrainConfig, request: TrainRequest, photos: Sequence[Photo]) -> Rar:
-    """Shipped weights where asked for, else a fresh model with the codec fitted to the photographs (stage 0)."""
-    if request.warm_start is not None:
-        model = Rar.load(request.warm_start).requires_grad_(True)
-    else:
-        model = Rar(config.model, pretrained=True)
-        if isinstance(model.codec, Codec):
-            generator = torch.Generator().manual_seed(config.seed)
-            images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
-            per_photo = max(20, 40_000 // len(photos))
-            model.codec.fit(patches_of(images, config.model.codec.factor, per_photo, generator))
-    if isinstance(model.assessor, LanguageAssessor):
-        model.assessor.add_lora()
-    if config.gradient_checkpointing:
-        for part in (model.codec, model.assessor, model.restorer):
-            prepare: Callable[[], None] | None = getattr(part, "checkpoint_gradients", None)
-            if prepare is None:
-                raise UsageError("gradient_checkpointing: only for a model whose parts are all at paper scale")
-            prepare()
-    return model.train()
 
 
 def _averaged(model: Rar, decay: float) -> AveragedModel:

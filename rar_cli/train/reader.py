@@ -1,0 +1,94 @@
+"""Fits the assessor's blur reader before the first stage: cepstrum of a blurred picture -> that of its kernel.
+
+In the cepstrum a kernel is added to the picture, so that this is denoising. It is done beforehand because the losses
+of the stages say too little of blur to teach it; the stages then leave it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rar_cli.assessor import BlurTokens
+from rar_cli.blur import half_plane
+from rar_cli.codec import Codec
+from rar_cli.degradations import degrade
+from rar_cli.recipes import Recipe, focused_recipe, quantise, random_recipe
+from rar_cli.train.data import Photo, crop
+from rar_cli.types import Degradation
+
+BLURS = (Degradation.MOTION_BLUR, Degradation.BLUR)
+FOCUS = (Degradation.MOTION_BLUR, Degradation.MOTION_BLUR, Degradation.MOTION_BLUR, Degradation.BLUR)
+FOCUSED = 0.7
+"""Share of the pictures that are blurred, three of four by motion."""
+SIDES_PX = (128, 160, 256, 320)
+KERNEL_PX = 129
+PICTURES, STEPS, BATCH = 48_000, 9_000, 256
+LEAST_DEVIATION = 5e-4
+"""Of a lag of the cepstrum, below which it says nothing."""
+FAINT = 4e-3
+"""Deviation of a kernel's lag at which its errors count half."""
+
+
+def fit_reader(tokens: BlurTokens, codec: Codec, photos: Sequence[Photo], seed: int, pictures: int = PICTURES) -> None:
+    """Fit reader and condition tokens in place; about ten minutes on two CPU cores at 48,000 pictures."""
+    rng, generator = np.random.default_rng([seed, 1]), torch.Generator().manual_seed(seed)
+    reader = tokens.reader
+    reader.see_with(codec)
+    sides = [side for side in SIDES_PX if any(min(photo.shape[:2]) >= side for photo in photos)] or [64]
+    holding = {side: [photo for photo in photos if min(photo.shape[:2]) >= side] or list(photos) for side in sides}
+    found, truth = [], []
+    for _ in range(pictures):
+        side = sides[int(rng.integers(len(sides)))]
+        clean = crop(holding[side][int(rng.integers(len(holding[side])))], side, rng)
+        recipe = focused_recipe(rng, FOCUS) if rng.random() < FOCUSED else random_recipe(rng)
+        degraded = torch.from_numpy(quantise(recipe.apply(clean)[-1])).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            found.append(reader.cepstrum(codec.encode(degraded)))
+        truth.append(kernel_cepstrum(recipe, reader.reach))
+    cepstra, kernels = torch.cat(found), torch.cat(truth)
+    with torch.no_grad():
+        reader.usual.copy_(torch.stack([cepstra.mean(0), cepstra.std(0).clamp_min(LEAST_DEVIATION)]))
+    _regress(reader.describe, (cepstra - reader.usual[0]) / reader.usual[1], kernels, generator)
+    with torch.no_grad():
+        _whiten(tokens.to_condition, reader.describe((cepstra - reader.usual[0]) / reader.usual[1]), generator)
+
+
+def kernel_cepstrum(recipe: Recipe, reach: int) -> Tensor:
+    """Cepstrum (1, lags) of all blur in a recipe: what its steps make of a single point."""
+    point = np.zeros((KERNEL_PX, KERNEL_PX, 3), np.float32)
+    point[KERNEL_PX // 2, KERNEL_PX // 2] = 1.0
+    for step in recipe.steps:
+        if step.degradation in BLURS:
+            point = degrade(point, step.degradation, step.severity, step.seed)
+    power = torch.fft.rfft2(torch.from_numpy(point[..., 1])[None]).abs().square()
+    return half_plane(torch.fft.irfft2((power + 1e-3).log(), (KERNEL_PX, KERNEL_PX)), reach)
+
+
+def _regress(describe: nn.Module, cepstra: Tensor, kernels: Tensor, generator: torch.Generator) -> None:
+    """Train `describe` under a linear head that predicts the kernels' cepstra."""
+    width = describe(cepstra[:1]).shape[-1]
+    head = nn.Linear(width, kernels.shape[-1])
+    weight = 1.0 / (kernels.std(0) + FAINT)
+    optimizer = torch.optim.AdamW([*describe.parameters(), *head.parameters()], lr=1e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / 100) * (1.0 - i / STEPS))
+    for _ in range(STEPS):
+        chosen = torch.randint(len(cepstra), (BATCH,), generator=generator)
+        loss = ((head(describe(cepstra[chosen])) - kernels[chosen]) * weight).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _whiten(layer: nn.Linear, descriptions: Tensor, generator: torch.Generator) -> None:
+    """Set a layer so that what varies little in a description counts as much as what varies most."""
+    values, vectors = torch.linalg.eigh(torch.cov(descriptions.T))
+    white = vectors @ torch.diag((values + 2e-3 * values.max()).rsqrt()) @ vectors.T
+    turn = torch.randn(layer.out_features, layer.in_features, generator=generator)
+    turn = torch.linalg.qr(turn)[0] if layer.out_features >= layer.in_features else turn / layer.in_features**0.5
+    layer.weight.copy_(turn @ white)
+    layer.bias.copy_(-layer.weight @ descriptions.mean(0))

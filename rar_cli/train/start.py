@@ -1,0 +1,47 @@
+"""The model that a run starts from: shipped weights, or a fresh one with what is fitted, not trained (stage 0)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from rar_cli.assessor import Assessor
+from rar_cli.codec import Codec, patches_of
+from rar_cli.errors import UsageError
+from rar_cli.large.assessor import LanguageAssessor
+from rar_cli.model import Rar
+from rar_cli.train.config import TrainConfig
+from rar_cli.train.data import Photo
+from rar_cli.train.reader import fit_reader
+
+
+def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequence[Photo]) -> Rar:
+    """The weights in folder `warm_start`, else a fresh model; ready to train."""
+    if warm_start is None:
+        model = Rar(config.model, pretrained=True)
+        _fit(model, config, photos)
+    else:
+        model = Rar.load(warm_start).requires_grad_(True)
+    if isinstance(model.assessor, LanguageAssessor):
+        model.assessor.add_lora()
+    if config.gradient_checkpointing:
+        for part in (model.codec, model.assessor, model.restorer):
+            prepare: Callable[[], None] | None = getattr(part, "checkpoint_gradients", None)
+            if prepare is None:
+                raise UsageError("gradient_checkpointing: only for a model whose parts are all at paper scale")
+            prepare()
+    return model.train()
+
+
+def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
+    """Fit the small codec, and the small assessor's blur reader where it has one."""
+    codec, assessor = model.codec, model.assessor
+    if not isinstance(codec, Codec):
+        return
+    generator = torch.Generator().manual_seed(config.seed)
+    images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
+    codec.fit(patches_of(images, config.model.codec.factor, max(20, 40_000 // len(photos)), generator))
+    if isinstance(assessor, Assessor) and assessor.blur is not None:
+        fit_reader(assessor.blur, codec, photos, config.seed)
