@@ -38,8 +38,9 @@ def fit_reader(tokens: BlurTokens, codec: Codec, photos: Sequence[Photo], seed: 
     rng, generator = np.random.default_rng([seed, 1]), torch.Generator().manual_seed(seed)
     reader = tokens.reader
     reader.see_with(codec)
-    sides = [side for side in SIDES_PX if any(min(photo.shape[:2]) >= side for photo in photos)] or [64]
-    holding = {side: [photo for photo in photos if min(photo.shape[:2]) >= side] or list(photos) for side in sides}
+    short = [min(photo.shape[:2]) for photo in photos]
+    sides = [side for side in SIDES_PX if side <= max(short)] or [max(short)]
+    holding = {side: [photo for photo, least in zip(photos, short, strict=True) if least >= side] for side in sides}
     found, truth = [], []
     for _ in range(pictures):
         side = sides[int(rng.integers(len(sides)))]
@@ -54,7 +55,7 @@ def fit_reader(tokens: BlurTokens, codec: Codec, photos: Sequence[Photo], seed: 
         reader.usual.copy_(torch.stack([cepstra.mean(0), cepstra.std(0).clamp_min(LEAST_DEVIATION)]))
     _regress(reader.describe, (cepstra - reader.usual[0]) / reader.usual[1], kernels, generator)
     with torch.no_grad():
-        _whiten(tokens.to_condition, reader.describe((cepstra - reader.usual[0]) / reader.usual[1]), generator)
+        _whiten(tokens.to_condition, reader.describe((cepstra - reader.usual[0]) / reader.usual[1]))
 
 
 def kernel_cepstrum(recipe: Recipe, reach: int) -> Tensor:
@@ -84,11 +85,10 @@ def _regress(describe: nn.Module, cepstra: Tensor, kernels: Tensor, generator: t
         schedule.step()
 
 
-def _whiten(layer: nn.Linear, descriptions: Tensor, generator: torch.Generator) -> None:
+def _whiten(layer: nn.Linear, descriptions: Tensor) -> None:
     """Set a layer so that what varies little in a description counts as much as what varies most."""
     values, vectors = torch.linalg.eigh(torch.cov(descriptions.T))
-    white = vectors @ torch.diag((values + 2e-3 * values.max()).rsqrt()) @ vectors.T
-    turn = torch.randn(layer.out_features, layer.in_features, generator=generator)
-    turn = torch.linalg.qr(turn)[0] if layer.out_features >= layer.in_features else turn / layer.in_features**0.5
-    layer.weight.copy_(turn @ white)
+    count = min(layer.out_features, layer.in_features)
+    layer.weight.zero_()
+    layer.weight[:count] = (vectors * (values + 2e-3 * values.max()).rsqrt())[:, -count:].T
     layer.bias.copy_(-layer.weight @ descriptions.mean(0))
