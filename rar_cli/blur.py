@@ -54,8 +54,13 @@ class BlurReader(nn.Module):
     def forward(self, latent: Tensor, tile: int | None = None) -> Tensor:
         """The description; a large latent is read in bands that hold no more cells than a tile of `tile` a side."""
         with torch.autocast(self.luma.device.type, enabled=False):  # taps of the cepstrum span four decades
-            description: Tensor = self.describe((self.cepstrum(latent, tile) - self.usual[0]) / self.usual[1])
+            description: Tensor = self.describe(self.measured(self.cepstrum(latent, tile)))
             return description
+
+    def measured(self, cepstra: Tensor) -> Tensor:
+        """Cepstra (b, lags) against what is usual."""
+        mean, deviation = self.usual
+        return (cepstra - mean) / deviation
 
     def cepstrum(self, latent: Tensor, tile: int | None = None) -> Tensor:
         """latent (b, c, h, w) -> cepstrum of the luminance, half a plane (b, (2 reach + 1) * (reach + 1)): the other

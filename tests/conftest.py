@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rar_cli.codec import Codec, CodecParams
 from rar_cli.model import Rar
 from rar_cli.weights import write_manifest
 from tests.fakes import tiny_params
@@ -53,6 +54,14 @@ def no_network(monkeypatch):
 
     connect = socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def codec() -> Codec:
+    """One that loses nothing."""
+    codec = Codec(CodecParams(factor=4, channels=48, width=8))
+    codec.fit(torch.rand(400, 3, 4, 4))
+    return codec
 
 
 @pytest.fixture

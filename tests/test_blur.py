@@ -9,7 +9,6 @@ import torch
 
 from rar_cli.assessor import Assessor, AssessorParams, BlurTokens
 from rar_cli.blur import BlurReader
-from rar_cli.codec import Codec, CodecParams
 from rar_cli.model import RarParams
 from rar_cli.recipes import Recipe, Step
 from rar_cli.restorer import Restorer, RestorerParams
@@ -17,13 +16,6 @@ from rar_cli.train import reader as fitting
 from rar_cli.types import Degradation
 
 REACH = 12
-
-
-@pytest.fixture
-def codec() -> Codec:
-    codec = Codec(CodecParams(factor=4, channels=48, width=8))
-    codec.fit(torch.rand(400, 3, 4, 4))
-    return codec
 
 
 @pytest.fixture

@@ -4,16 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rar_cli.codec import Codec, CodecParams
 from rar_cli.engine import Engine
 from rar_cli.views import moved, moved_back
-
-
-@pytest.fixture
-def codec() -> Codec:
-    codec = Codec(CodecParams(factor=4, channels=48, width=8))
-    codec.fit(torch.rand(400, 3, 4, 4))
-    return codec
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 9), (1, 1), (1, 7)])

@@ -53,9 +53,10 @@ def fit_reader(tokens: BlurTokens, codec: Codec, photos: Sequence[Photo], seed: 
     cepstra, kernels = torch.cat(found), torch.cat(truth)
     with torch.no_grad():
         reader.usual.copy_(torch.stack([cepstra.mean(0), cepstra.std(0).clamp_min(LEAST_DEVIATION)]))
-    _regress(reader.describe, (cepstra - reader.usual[0]) / reader.usual[1], kernels, generator)
+    measured = reader.measured(cepstra)
+    _regress(reader.describe, measured, kernels, generator)
     with torch.no_grad():
-        _whiten(tokens.to_condition, reader.describe((cepstra - reader.usual[0]) / reader.usual[1]))
+        _whiten(tokens.to_condition, reader.describe(measured))
 
 
 def kernel_cepstrum(recipe: Recipe, reach: int) -> Tensor:
