@@ -75,6 +75,7 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
         clean=clean, degraded=(clean * 0.5).clamp(0, 1), target=clean,
         severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), t=torch.zeros(2),
         forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(0, dtype=torch.long),
+        kept=torch.zeros(0, dtype=torch.long),
         window=torch.rand(2, 2), window_px=16,
     )  # fmt: skip
     end_to_end_losses(model, batch, stage).total.backward()

@@ -14,6 +14,7 @@ from rar_cli.types import DEGRADATIONS, Degradation
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 OptimizerName = Literal["adamw", "muon"]
+Learner = Literal["all", "restorer"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Stage:
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
     the model itself made of them. partial: share with partial targets (steering).
     at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
-    is one of `focus`, alone or with one other, instead of a random one.
+    is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
+    weights that the run began with make of them, not to the truth, so that they lose little (learning without
+    forgetting, arXiv 1606.09282).
     """
 
     name: str
@@ -57,6 +60,7 @@ class Stage:
     at_zero: float = 0.7
     focused: float = 0.0
     focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
+    keeps: bool = False
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.focus) - set(DEGRADATIONS))
@@ -66,6 +70,8 @@ class Stage:
             raise UsageError(f"stage {self.name}: focus {fault}; use some of {names}")
         if self.loss not in RESTORATION_LOSSES:
             raise UsageError(f"stage {self.name}: loss {self.loss} is unknown; use {', '.join(RESTORATION_LOSSES)}")
+        if self.keeps and (self.kind, self.loss) != ("restorer", "log_mse"):
+            raise UsageError(f'stage {self.name}: keeps needs kind = "restorer" and loss = "log_mse"')
         if not self.crops:
             raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
 
@@ -92,7 +98,7 @@ class TrainConfig:
     longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
     `--hours` at whose end the learning rate falls to zero, whatever step the run has come to. cuda_graphs: on one
     GPU, steps are captured and replayed, in less time. accumulate: batches whose gradients make one step of the
-    optimizer."""
+    optimizer. learns: everything, or the restorer alone."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -110,10 +116,13 @@ class TrainConfig:
     landing: float = 0.0
     cuda_graphs: bool = False
     accumulate: int = 1
+    learns: Learner = "all"
 
     def __post_init__(self) -> None:
         if self.optimizer not in get_args(OptimizerName):
             raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
+        if self.learns not in get_args(Learner):
+            raise UsageError(f"learns {self.learns} is unknown; use {' or '.join(get_args(Learner))}")
 
     @property
     def total_steps(self) -> int:

@@ -37,7 +37,7 @@ class Batch:
     that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
-    severities, remove_mask: (b, 9). t: (b,). forced: (b,) bool. unrolled: (k,), the places of those pictures.
+    severities, remove_mask: (b, 9). t: (b,). forced: (b,) bool. unrolled, kept: (k,), the places of those pictures.
     window: (b, 2) y, x in [0, 1) of the free range, its side `window_px`.
     """
 
@@ -49,6 +49,7 @@ class Batch:
     t: Tensor
     forced: Tensor
     unrolled: Tensor
+    kept: Tensor
     window: Tensor
     window_px: int
 
@@ -130,7 +131,8 @@ class StepBatches(Dataset[Batch]):
         stage, at = self.config.stage_at(step)
         rng = np.random.default_rng([self.config.seed, step, self.rank])
         crops = stage.crops_at(at)
-        rows = [self._sample(crops.context_px, stage, rng) for _ in range(crops.pictures)]
+        focused = self._share(stage.focused, step, crops.pictures)
+        rows = [self._sample(crops.context_px, stage, rng, at < focused) for at in range(crops.pictures)]
         clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
@@ -142,21 +144,21 @@ class StepBatches(Dataset[Batch]):
             remove_mask=torch.from_numpy(remove),
             t=torch.from_numpy(t),
             forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
-            unrolled=torch.from_numpy(np.flatnonzero(rng.permutation(size) < self._unrolled(stage, step, size))),
+            unrolled=torch.from_numpy(np.flatnonzero(rng.permutation(size) < self._share(stage.unrolled, step, size))),
+            kept=torch.arange(focused if stage.keeps else size, size),
             window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
             window_px=crops.window_px,
         )
 
-    def _unrolled(self, stage: Stage, step: int, size: int) -> int:
-        """How many pictures of a step are unrolled: as many in every process, for shards are gathered in step."""
-        return int(stage.unrolled * size + np.random.default_rng([self.config.seed, step]).random())
+    def _share(self, share: float, step: int, size: int) -> int:
+        """How many pictures of a step a share of them is: as many in every process, for shards are gathered in step."""
+        return int(share * size + np.random.default_rng([self.config.seed, step]).random())
 
     def _sample(
-        self, size_px: int, stage: Stage, rng: Generator
+        self, size_px: int, stage: Stage, rng: Generator, focused: bool
     ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
         photos = self.holding[size_px]
         clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
-        focused = stage.focused and rng.random() < stage.focused
         recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
         degraded = quantise(recipe.apply(clean)[-1])
         remove = np.ones(len(DEGRADATIONS), np.float32)

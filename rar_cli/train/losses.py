@@ -34,15 +34,20 @@ def charbonnier(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
     return (difference.square() + 1e-6).sqrt().mean() / weight.mean()
 
 
-def log_mse(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+def log_mse(latent: Tensor, target: Tensor, scale: Tensor, beside: Tensor | float = 0.0) -> Tensor:
     """Mean over the batch of log(MSE) / 10 in image units: the negative PSNR up to a factor.
 
     Every picture counts by the decibels it gains, so that dark and hazy ones, whose errors are
-    ten times those of compressed or blurred ones, do not take the whole gradient.
+    ten times those of compressed or blurred ones, do not take the whole gradient. beside: of each picture, (b,), an
+    error that is there besides.
     """
+    return 0.1 * (mse_of(latent, target, scale) + beside + NEGLIGIBLE_MSE).log().mean()
+
+
+def mse_of(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Mean squared error (b,) of latents (b, c, h, w) in image units."""
     difference = (latent - target).float() * scale[:, None, None]
-    mse = difference.square().mean(dim=(1, 2, 3))
-    return 0.1 * (mse + NEGLIGIBLE_MSE).log().mean()
+    return difference.square().mean(dim=(1, 2, 3))
 
 
 RESTORATION_LOSSES = {"charbonnier": charbonnier, "log_mse": log_mse}

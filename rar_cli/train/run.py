@@ -33,7 +33,7 @@ from rar_cli.train.graphs import graphs_of
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, let_learn, losses
-from rar_cli.train.start import starting_model
+from rar_cli.train.start import as_begun, starting_model
 from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate, whole
 from rar_cli.weights import write_manifest
@@ -78,16 +78,17 @@ class TrainRequest:
 class _Training(nn.Module):
     """The model behind one `forward`, so that `accelerate` can wrap it for many processes."""
 
-    def __init__(self, model: Rar) -> None:
+    def __init__(self, model: Rar, begun: Rar | None = None) -> None:
         super().__init__()
         self.model = model
+        self.begun = (begun,)  # no part of the module: it neither learns nor is saved with every checkpoint
         # What shards are gathered by: the layers that the public components name, where they are there.
         named = {name for part in model.modules() for name in getattr(part, "_no_split_modules", None) or ()}
         self._no_split_modules = sorted(named & {type(part).__name__ for part in model.modules()})
 
     def forward(self, batch: Batch, stage_name: str, config: TrainConfig) -> Losses:
         stage = next(s for s in config.stages if s.name == stage_name)
-        return losses(self.model, batch, stage)
+        return losses(self.model, batch, stage, *self.begun)
 
 
 class _From(Sampler[int]):
@@ -120,9 +121,9 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, min(c.context_px for s in config.stages for c in s.crops))
     model = starting_model(config, request.warm_start, photos)
-    let_learn(model)
+    let_learn(model, config.learns)
     average = _averaged(model, config.average_decay) if config.average_decay else None
-    body = _Training(model)
+    body = _Training(model, as_begun(model, config, accelerator.device, request.out / "begun", request.resume))
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
         body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))

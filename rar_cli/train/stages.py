@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from rar_cli.model import Rar
-from rar_cli.train.config import Stage
+from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
     RESTORATION_LOSSES,
+    log_mse,
+    mse_of,
     mse_to_psnr,
     psnr_to_score,
     ranking_loss,
@@ -29,19 +31,19 @@ class Losses:
     parts: dict[str, Tensor]
 
 
-def let_learn(model: Rar) -> None:
+def let_learn(model: Rar, what: Learner = "all") -> None:
     """Let all that some stage trains learn, from the beginning: a stage gives gradients to what it uses alone,
-    and shards want to know at once what will ever have one."""
+    and shards want to know at once what will ever have one. what: everything, or the restorer alone."""
     for part in (model.codec, model.assessor, model.restorer):
-        part.let_learn(True)
+        part.let_learn(what == "all" or part is model.restorer)
 
 
-def losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
-    """The losses of one step of `stage`."""
+def losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = None) -> Losses:
+    """The losses of one step of `stage`; begun: the model as the run began with it, for a stage that keeps."""
     if stage.kind == "assessor":
         return assessor_losses(model, batch)
     if stage.kind == "restorer":
-        return restorer_losses(model, batch, stage)
+        return restorer_losses(model, batch, stage, begun)
     return end_to_end_losses(model, batch, stage)
 
 
@@ -56,7 +58,7 @@ def assessor_losses(model: Rar, batch: Batch) -> Losses:
     return Losses(severity + 0.3 * score, {"severity": severity, "score": score})
 
 
-def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
+def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = None) -> Losses:
     """Stage 2: the condition from the whole crop, the velocity on a window of it, all in latent space."""
     with torch.no_grad():
         clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
@@ -71,9 +73,32 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
     z_t = on_path(z_0, z_1, batch.t)
     told = (cut(first),) if model.params.restorer.memory else ()
     v = model.restorer(z_t, batch.t, assessment.condition, *told)
-    restoration = RESTORATION_LOSSES[stage.loss](velocity_to_target(v, z_t, batch.t), z_1, model.codec.scale)
+    end = velocity_to_target(v, z_t, batch.t)
+    if begun is None or not len(batch.kept):
+        restoration = RESTORATION_LOSSES[stage.loss](end, z_1, model.codec.scale)
+    else:
+        target, beside = _kept(begun, batch, start, _forced(batch, left), z_t, z_1, told)
+        restoration = log_mse(end, target, model.codec.scale, beside)
     total = restoration + severity + 0.3 * score + 0.1 * rank
     return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
+
+
+@torch.no_grad()
+def _kept(
+    begun: Rar, batch: Batch, start: Tensor, forced: Tensor, z_t: Tensor, z_1: Tensor, told: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """What each picture is to reach (b, c, h, w), and the error that this still has (b,).
+
+    Kept pictures are to reach what `begun` makes of them. With its error beside it, the loss is that of the truth but
+    for one term: how much the change has to do with the error. On few pictures that is mostly chance, and following it
+    undoes what many pictures have averaged.
+    """
+    at, t = batch.kept, batch.t[batch.kept]
+    condition = begun.assessor(start[at], remove_mask=batch.remove_mask[at], severities=forced[at]).condition
+    v = begun.restorer(z_t[at], t, condition, *(each[at] for each in told))
+    end = velocity_to_target(v, z_t[at], t).to(z_1.dtype)
+    error = mse_of(end, z_1[at], begun.codec.scale)
+    return z_1.index_copy(0, at, end), torch.zeros_like(batch.t).index_copy(0, at, error)
 
 
 def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:

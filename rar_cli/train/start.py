@@ -35,6 +35,15 @@ def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequenc
     return model.train()
 
 
+def as_begun(model: Rar, config: TrainConfig, device: torch.device, folder: Path, resume: bool) -> Rar | None:
+    """The model as the run began with it, in `folder` for a run that is resumed; None where no stage keeps to it."""
+    if not any(stage.keeps for stage in config.stages):
+        return None
+    if not (resume and (folder / "rar.json").exists()):
+        model.save(folder)
+    return Rar.load(folder).to(device)
+
+
 def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
     """Fit the small codec, and the small assessor's blur reader where it has one."""
     codec, assessor = model.codec, model.assessor
