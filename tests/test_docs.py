@@ -2,12 +2,17 @@
 
 import re
 import shlex
+import tomllib
+from dataclasses import fields
 
 import click
 import pytest
 import typer.main
 
+from rar_cli.assessor import AssessorParams
 from rar_cli.cli import app
+from rar_cli.restorer import RestorerParams
+from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.version import __version__
 from tests.conftest import ROOT
 
@@ -62,3 +67,15 @@ def test_nothing_committed_names_a_registry_or_this_machine():
     for path in ROOT.rglob("*"):
         if path.suffix in {".md", ".toml", ".py", ".sh"} and ".venv" not in path.parts and path.name != "test_docs.py":
             assert not pattern.search(path.read_text()), path
+
+
+def test_every_setting_of_training_in_the_readme_is_one():
+    """Those of a run, of a stage, and of the assessor and the restorer of the small model."""
+    owners = {"": TrainConfig, "stage": Stage, "assessor": AssessorParams, "restorer": RestorerParams}
+    rows = re.findall(r"^\| `(\w+) = ([^`]+)`(?: \((\w+)\))? \|", README, re.M)
+    assert len(rows) >= 10
+    for name, value, owner in rows:
+        default = {field.name: field.default for field in fields(owners[owner])}[name]
+        told = tomllib.loads(f"value = {value}")["value"]
+        assert type(told) is type(default), name
+        assert told != default, f"{name}: the README tells of what is so anyway"
