@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
@@ -72,17 +73,17 @@ def test_focused_pictures_learn_from_the_truth_all_the_same(busy):
 
 
 def test_a_run_that_is_resumed_keeps_to_its_first_weights(tmp_path, busy):
-    config = TrainConfig("tiny", (STAGE,))
-    first = as_begun(busy, config, CPU, tmp_path / "begun", resume=False)
+    config, alone = TrainConfig("tiny", (STAGE,)), Accelerator(cpu=True)
+    first = as_begun(busy, config, alone, tmp_path / "begun", resume=False)
     other = copy.deepcopy(busy)
     torch.nn.init.normal_(other.restorer.leave.weight)
-    again = as_begun(other, config, CPU, tmp_path / "begun", resume=True)
+    again = as_begun(other, config, alone, tmp_path / "begun", resume=True)
     torch.testing.assert_close(again.restorer.leave.weight, first.restorer.leave.weight)
-    fresh = as_begun(other, config, CPU, tmp_path / "begun", resume=False)  # a new run begins anew
+    fresh = as_begun(other, config, alone, tmp_path / "begun", resume=False)  # a new run begins anew
     torch.testing.assert_close(fresh.restorer.leave.weight, other.restorer.leave.weight)
     assert not any(p.requires_grad for p in first.parameters())
     plain = TrainConfig("tiny", (replace(STAGE, keeps=False),))
-    assert as_begun(busy, plain, CPU, tmp_path / "none", resume=False) is None
+    assert as_begun(busy, plain, alone, tmp_path / "none", resume=False) is None
     assert not (tmp_path / "none").exists()
 
 
@@ -106,3 +107,5 @@ def test_faults_of_the_config_name_their_cure(tmp_path):
     path.write_text('name = "x"\nlearns = "codec"\n[[stages]]\nname = "a"\nkind = "restorer"\nsteps = 1\n')
     with pytest.raises(UsageError, match="learns codec is unknown; use all or restorer"):
         load_config(path)
+    with pytest.raises(UsageError, match="stage see trains more than that"):
+        TrainConfig("x", (STAGE, Stage("see", "assessor", 1)), learns="restorer")

@@ -123,6 +123,9 @@ class TrainConfig:
             raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
         if self.learns not in get_args(Learner):
             raise UsageError(f"learns {self.learns} is unknown; use {' or '.join(get_args(Learner))}")
+        others = [stage.name for stage in self.stages if stage.kind != "restorer"]
+        if self.learns == "restorer" and others:
+            raise UsageError(f'learns restorer: stage {others[0]} trains more than that; use kind = "restorer"')
 
     @property
     def total_steps(self) -> int:

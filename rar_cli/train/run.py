@@ -123,7 +123,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     model = starting_model(config, request.warm_start, photos)
     let_learn(model, config.learns)
     average = _averaged(model, config.average_decay) if config.average_decay else None
-    body = _Training(model, as_begun(model, config, accelerator.device, request.out / "begun", request.resume))
+    body = _Training(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
         body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))

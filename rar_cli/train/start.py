@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 from rar_cli.assessor import Assessor
 from rar_cli.codec import Codec, patches_of
@@ -35,13 +36,14 @@ def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequenc
     return model.train()
 
 
-def as_begun(model: Rar, config: TrainConfig, device: torch.device, folder: Path, resume: bool) -> Rar | None:
+def as_begun(model: Rar, config: TrainConfig, accelerator: Accelerator, folder: Path, resume: bool) -> Rar | None:
     """The model as the run began with it, in `folder` for a run that is resumed; None where no stage keeps to it."""
     if not any(stage.keeps for stage in config.stages):
         return None
-    if not (resume and (folder / "rar.json").exists()):
-        model.save(folder)
-    return Rar.load(folder).to(device)
+    if accelerator.is_main_process and not (resume and (folder / "rar.json").exists()):
+        model.save(folder)  # rar.json comes last
+    accelerator.wait_for_everyone()
+    return Rar.load(folder).to(accelerator.device)
 
 
 def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
