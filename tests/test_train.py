@@ -312,10 +312,12 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
 def test_two_processes_train_one_model(photos_dir, tmp_path, average):
     """What `accelerate launch` does, on the CPU; without an average by the calls that shards need."""
     config, out = config_file(tmp_path, steps=1), tmp_path / "run"
-    config.write_text(f"average_decay = {average}\n" + config.read_text())
+    kept = 'kind = "restorer"\nloss = "log_mse"\nfocused = 0.5\nkeeps = true'
+    config.write_text(f"average_decay = {average}\n" + config.read_text().replace('kind = "restorer"', kept))
     in_two_processes("rar_cli", "train", "--data", str(photos_dir), "--config", str(config), "--out", str(out))
     assert [e["step"] for e in _events(out) if e["event"] == "end"] == [3]
     Rar.load(out / "weights")
+    Rar.load(out / "begun")
 
 
 def test_gradients_of_several_batches_make_one_step_and_a_run_ends_between_steps(photos_dir, tmp_path):
