@@ -63,8 +63,7 @@ class Codec(nn.Module):
 
     def mse(self, latent: Tensor, reference: Tensor) -> Tensor:
         """Mean squared error (b,) in image units, without decoding: the basis is orthonormal up to `scale`."""
-        difference = (latent - reference).float() * self.scale[:, None, None]
-        return difference.square().mean(dim=(1, 2, 3))
+        return mse_of(latent, reference, self.scale)
 
     def let_learn(self, on: bool) -> None:
         """Let the residual branches learn; the exact shortcut stays."""
@@ -92,6 +91,12 @@ class Codec(nn.Module):
         self.analysis.bias.copy_(-(analysis @ mean))  # type: ignore[union-attr]
         self.synthesis.weight.copy_(rearrange(basis * scale[:, None], "k (c y x) -> k c y x", c=3, y=f))
         self.synthesis.bias.copy_(colour)  # type: ignore[union-attr]
+
+
+def mse_of(latent: Tensor, reference: Tensor, scale: Tensor) -> Tensor:
+    """Mean squared error (b,) of latents (b, c, h, w), each channel in units of its scale (c,)."""
+    difference = (latent - reference).float() * scale[:, None, None]
+    return difference.square().mean(dim=(1, 2, 3))
 
 
 def zero_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> nn.Module:

@@ -42,7 +42,7 @@ class Stage:
     the model itself made of them. partial: share with partial targets (steering).
     at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
     is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
-    weights that the run began with make of them, not to the truth, so that they lose little (learning without
+    weights that the run began with make of them, not to the truth, so that they lose less (learning without
     forgetting, arXiv 1606.09282).
     """
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rar_cli.codec import mse_of
+
 SCORE_PSNR_DB = (10.0, 45.0)
 """The PSNR that scores 0 and the one that scores 100; linear between."""
 
@@ -42,12 +44,6 @@ def log_mse(latent: Tensor, target: Tensor, scale: Tensor, beside: Tensor | floa
     error that is there besides.
     """
     return 0.1 * (mse_of(latent, target, scale) + beside + NEGLIGIBLE_MSE).log().mean()
-
-
-def mse_of(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """Mean squared error (b,) of latents (b, c, h, w) in image units."""
-    difference = (latent - target).float() * scale[:, None, None]
-    return difference.square().mean(dim=(1, 2, 3))
 
 
 RESTORATION_LOSSES = {"charbonnier": charbonnier, "log_mse": log_mse}

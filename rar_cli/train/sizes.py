@@ -67,7 +67,7 @@ def sizes(config: TrainConfig, side_px: int = PICTURE_PX) -> Sizes:
         flops = _flops(model, side_px)
     if isinstance(model.assessor, LanguageAssessor):
         model.assessor.add_lora()
-    let_learn(model)
+    let_learn(model, config.learns)
     parts = []
     for name in PARTS:
         named = dict(getattr(model, name).named_parameters())

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rar_cli.codec import mse_of
 from rar_cli.model import Rar
 from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
     RESTORATION_LOSSES,
     log_mse,
-    mse_of,
     mse_to_psnr,
     psnr_to_score,
     ranking_loss,
