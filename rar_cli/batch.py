@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,7 +136,9 @@ class Run:
             return _is_done(job, digest, fingerprint, self.done)
 
         groups = read_groups(jobs, self.options.batch_size, is_done)
-        with Ahead(groups) as reader, Writer(finish) as writer:
+        # One picture on standard input: there is nothing to read ahead, and a wait for it must end with the command.
+        alone = any(job.source is None for job in jobs)
+        with nullcontext(groups) if alone else Ahead(groups) as reader, Writer(finish) as writer:
             for group in reader:
                 for record, write in self._restore(group, fingerprint):
                     writer.put(record, write)

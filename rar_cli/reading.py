@@ -189,3 +189,4 @@ class Ahead:
 
     def __exit__(self, *_: object) -> None:
         self.closed.set()
+        self.thread.join()  # a thread still in a decoder's C++ code when Python ends would abort the process

@@ -179,6 +179,20 @@ def test_reading_ahead_is_bounded_in_pictures_and_pixels(many, tmp_path, weights
     assert max(held) <= 4
 
 
+def test_no_reader_outlives_its_run():
+    more = threading.Event()
+
+    def groups():
+        yield []
+        more.wait(0.3)  # still at work when the run is over
+        yield []
+
+    ahead = reading.Ahead(groups())
+    with ahead as reader:
+        next(reader)
+    assert not ahead.thread.is_alive()
+
+
 def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weights_dir, busy):
     lengths = []
 

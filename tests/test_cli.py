@@ -329,6 +329,20 @@ def test_a_signal_finishes_the_picture_in_hand_and_the_rest_is_resumed(
     assert all((out / os.path.basename(r["output"])).exists() for r in done)
 
 
+def test_a_wait_for_standard_input_ends_with_the_second_signal(tmp_path, weights_dir):
+    command = [sys.executable, "-m", "rar_cli", "restore", "-", tmp_path / "o.png", "--weights", weights_dir]
+    deadline = time.monotonic() + 60
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(1.0)
+            process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode in {130, -signal.SIGINT}, errors  # the latter: while modules were still loading
+    assert b"Fatal" not in errors
+    assert not (tmp_path / "o.png").exists()
+
+
 def test_help_and_version_answer_without_torch():
     script = (
         "import sys\nfrom typer.testing import CliRunner\nfrom rar_cli.cli import app\n"
