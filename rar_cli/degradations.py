@@ -145,7 +145,7 @@ def low_light(image: Image, severity: float, rng: Generator) -> Image:
     """Linear-light under-exposure, gamma darkening, contrast loss or crushed blacks, with the noise it brings."""
     kind = rng.choice(4, p=(0.38, 0.34, 0.2, 0.08))
     if kind == 0:
-        dark = _to_srgb(_to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
+        dark = to_srgb(to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
     elif kind == 1:
         dark = (image * rng.uniform(1.0 - 0.5 * severity, 1.0)) ** (1.2 + 2.8 * severity)
     elif kind == 2:
@@ -232,12 +232,12 @@ MODELS: dict[Degradation, Model] = {
 # --- parts --------------------------------------------------------------------------------------
 
 
-def _to_linear(image: Image) -> Image:
+def to_linear(image: Image) -> Image:
     """sRGB [0, 1] -> linear light [0, 1]."""
     return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def _to_srgb(linear: Image) -> Image:
+def to_srgb(linear: Image) -> Image:
     """linear light [0, 1] -> sRGB [0, 1]."""
     bright = 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055
     return np.where(linear <= 0.0031308, linear * 12.92, bright).astype(np.float32)

@@ -87,17 +87,19 @@ def test_a_run_that_is_resumed_keeps_to_its_first_weights(tmp_path, busy):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_run_can_leave_codec_and_assessor_as_they_are(tmp_path, photos_dir, busy):
+@pytest.mark.parametrize(("part", "layer"), [("restorer", "leave.weight"), ("assessor", "score_head.weight")])
+def test_a_run_can_teach_one_part_alone(tmp_path, photos_dir, busy, part, layer):
     begun = tmp_path / "begun"
     busy.save(begun)
     stages = (replace(STAGE, steps=2, learning_rate=1e-2),)
-    config = TrainConfig("tiny", stages, busy.params, workers=0, learns="restorer")
+    config = TrainConfig("tiny", stages, busy.params, workers=0, learns=part)
     made = Rar.load(train(config, TrainRequest([photos_dir], tmp_path / "out", warm_start=begun), print))
     for name, value in made.state_dict().items():
         was = busy.state_dict()[name].half().float()
-        if not name.startswith("restorer."):
+        if not name.startswith(f"{part}."):
             torch.testing.assert_close(value, was, rtol=1e-3, atol=1e-6, msg=name)
-    assert (made.restorer.leave.weight - busy.restorer.leave.weight).abs().max() > 1e-4
+    name = f"{part}.{layer}"
+    assert (made.state_dict()[name] - busy.state_dict()[name]).abs().max() > 1e-4
 
 
 def test_faults_of_the_config_name_their_cure(tmp_path):
@@ -105,7 +107,7 @@ def test_faults_of_the_config_name_their_cure(tmp_path):
         replace(STAGE, loss="charbonnier")
     path = tmp_path / "run.toml"
     path.write_text('name = "x"\nlearns = "codec"\n[[stages]]\nname = "a"\nkind = "restorer"\nsteps = 1\n')
-    with pytest.raises(UsageError, match="learns codec is unknown; use all or restorer"):
+    with pytest.raises(UsageError, match="learns codec is unknown; use all, assessor, restorer"):
         load_config(path)
     with pytest.raises(UsageError, match="stage see trains more than that"):
         TrainConfig("x", (STAGE, Stage("see", "assessor", 1)), learns="restorer")

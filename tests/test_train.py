@@ -20,7 +20,7 @@ from rar_cli.recipes import quantise
 from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
-from rar_cli.train.data import StepBatches, crop, load_photos
+from rar_cli.train.data import StepBatches, crop, load_photos, retoned
 from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, _Clock, train
@@ -177,6 +177,34 @@ def test_a_crop_is_within_range_and_of_its_size(photos_dir):
         part = crop(photo, 48, np.random.default_rng(seed))
         assert part.shape == (48, 48, 3)
         assert np.array_equal(part, quantise(part))
+
+
+def test_a_retoned_photograph_is_clean_and_shows_the_same(photos_dir):
+    (photo, *_) = load_photos([photos_dir], 32)
+    seen = []
+    for seed in range(40):
+        part = crop(photo, 48, np.random.default_rng(1))
+        other = retoned(part, np.random.default_rng(seed))
+        assert other.dtype == np.float32
+        assert other.min() >= 0
+        assert other.max() <= 1
+        assert np.corrcoef(part.mean(2).ravel(), other.mean(2).ravel())[0, 1] > 0.8
+        seen.append(float(other.mean() - part.mean()))
+    assert min(seen) < -0.05
+    assert max(seen) > 0.02
+
+
+def test_a_share_of_the_photographs_is_retoned_and_their_truth_with_them(photos_dir):
+    photos = load_photos([photos_dir], 32)
+
+    def batch(share):
+        stage = Stage("tone", "restorer", steps=1, crops=(Crops(12, 32, 32),), partial=0.0, retoned=share)
+        return StepBatches(photos, TrainConfig("tiny", (stage,)))[0]
+
+    assert torch.equal(batch(1.0).clean, batch(1.0).target)
+    assert not torch.equal(batch(1.0).clean, batch(0.0).clean)
+    unharmed = batch(1.0).severities.sum(1) == 0
+    assert torch.equal(batch(1.0).degraded[unharmed], batch(1.0).clean[unharmed])
 
 
 def test_a_folder_without_large_enough_photos_is_refused(photos_dir):

@@ -14,7 +14,7 @@ from rar_cli.types import DEGRADATIONS, Degradation
 
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 OptimizerName = Literal["adamw", "muon"]
-Learner = Literal["all", "restorer"]
+Learner = Literal["all", "assessor", "restorer"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Stage:
     at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
     is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
     weights that the run began with make of them, not to the truth, so that they lose less (learning without
-    forgetting, arXiv 1606.09282).
+    forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
+    or colour than they were, so that none is known by heart.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stage:
     focused: float = 0.0
     focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
     keeps: bool = False
+    retoned: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.focus) - set(DEGRADATIONS))
@@ -98,7 +100,8 @@ class TrainConfig:
     longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
     `--hours` at whose end the learning rate falls to zero, whatever step the run has come to. cuda_graphs: on one
     GPU, steps are captured and replayed, in less time. accumulate: batches whose gradients make one step of the
-    optimizer. learns: everything, or the restorer alone."""
+    optimizer. learns: everything, or the assessor or restorer alone; the assessor also learns from what the restorer
+    makes of its condition, in a stage of the restorer."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -122,10 +125,12 @@ class TrainConfig:
         if self.optimizer not in get_args(OptimizerName):
             raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
         if self.learns not in get_args(Learner):
-            raise UsageError(f"learns {self.learns} is unknown; use {' or '.join(get_args(Learner))}")
-        others = [stage.name for stage in self.stages if stage.kind != "restorer"]
-        if self.learns == "restorer" and others:
-            raise UsageError(f'learns restorer: stage {others[0]} trains more than that; use kind = "restorer"')
+            raise UsageError(f"learns {self.learns} is unknown; use {', '.join(get_args(Learner))}")
+        possible = {"all": get_args(StageKind), "assessor": ("assessor", "restorer"), "restorer": ("restorer",)}
+        for stage in self.stages:
+            if stage.kind not in possible[self.learns]:
+                fault = f"learns {self.learns}: stage {stage.name} trains more than that"
+                raise UsageError(f'{fault}; use kind = "restorer"')
 
     @property
     def total_steps(self) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rar_cli.degradations import Image
+from rar_cli.degradations import Image, to_linear, to_srgb
 from rar_cli.errors import UsageError
 from rar_cli.recipes import focused_recipe, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
@@ -112,6 +112,26 @@ def crop(photo: Photo, size_px: int, rng: Generator) -> Image:
     return np.ascontiguousarray(part, dtype=np.float32) / np.float32(255.0)
 
 
+def retoned(image: Image, rng: Generator) -> Image:
+    """The scene as it could have been and be clean: of another exposure, gamma, contrast or colour.
+
+    A photograph seen often enough is known by heart, and with it how dark or pale it is by nature; then nothing teaches
+    the assessor that a dim church is no dark photograph.
+    """
+    kind = int(rng.integers(4))
+    if kind == 0:
+        toned = to_srgb(to_linear(image) * 10.0 ** rng.uniform(-0.5, 0.1))
+    elif kind == 1:
+        toned = image ** np.exp(rng.uniform(np.log(0.7), np.log(1.8)))
+    elif kind == 2:
+        contrast = rng.uniform(0.6, 0.95)
+        toned = image * contrast + rng.uniform(0.0, 0.85) * (1.0 - contrast)
+    else:
+        grey = image.mean(axis=2, keepdims=True)
+        toned = (grey + (image - grey) * rng.uniform(0.2, 1.4)) * rng.uniform(0.85, 1.0, 3)
+    return np.clip(toned, 0.0, 1.0).astype(np.float32)
+
+
 class StepBatches(Dataset[Batch]):
     """Map-style data set whose index is the global step."""
 
@@ -159,6 +179,8 @@ class StepBatches(Dataset[Batch]):
     ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
         photos = self.holding[size_px]
         clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
+        if stage.retoned and rng.random() < stage.retoned:
+            clean = quantise(retoned(clean, rng))
         recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
         degraded = quantise(recipe.apply(clean)[-1])
         remove = np.ones(len(DEGRADATIONS), np.float32)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.codec import mse_of
-from rar_cli.model import Rar
+from rar_cli.model import PARTS, Rar
 from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
@@ -33,9 +33,9 @@ class Losses:
 
 def let_learn(model: Rar, what: Learner = "all") -> None:
     """Let all that some stage trains learn, from the beginning: a stage gives gradients to what it uses alone,
-    and shards want to know at once what will ever have one. what: everything, or the restorer alone."""
-    for part in (model.codec, model.assessor, model.restorer):
-        part.let_learn(what == "all" or part is model.restorer)
+    and shards want to know at once what will ever have one. what: everything, or one part alone."""
+    for name in PARTS:
+        getattr(model, name).let_learn(what in ("all", name))
 
 
 def losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = None) -> Losses:
