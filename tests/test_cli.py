@@ -343,6 +343,20 @@ def test_a_wait_for_standard_input_ends_with_the_second_signal(tmp_path, weights
     assert not (tmp_path / "o.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["not set", "a count of the user's", "a policy of the user's"],
+)
+def test_waiting_threads_soon_sleep_unless_the_user_says_otherwise(rar, folder, tmp_path, monkeypatch, given, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    rar("restore", folder, tmp_path / "out", "--dry-run")
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
 def test_help_and_version_answer_without_torch():
     script = (
         "import sys\nfrom typer.testing import CliRunner\nfrom rar_cli.cli import app\n"
