@@ -25,7 +25,7 @@ WATCH_S = 1.0
 
 SPINS = "5000"
 """What a waiting thread of GNU OpenMP spins before it sleeps. Its own 300,000 hold a core that somebody else may need:
-beside another job on two cores, the samples took four times as long. Alone, the difference is below the noise."""
+beside another job on two cores, the samples took four times as long. Alone, the difference is near the noise."""
 
 
 def _version(value: bool) -> None:
