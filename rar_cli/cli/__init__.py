@@ -19,10 +19,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-WATCH_S = 1.0
-"""Seconds between two looks at a watched folder."""
-
-
 SPINS = "5000"
 """What a waiting thread of GNU OpenMP spins before it sleeps. Its own 300,000 hold a core that somebody else may need:
 beside another job on two cores, the samples took four times as long. Alone, the difference is near the noise."""
