@@ -2,6 +2,7 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -329,15 +330,23 @@ def test_a_signal_finishes_the_picture_in_hand_and_the_rest_is_resumed(
     assert all((out / os.path.basename(r["output"])).exists() for r in done)
 
 
-def test_a_wait_for_standard_input_ends_with_the_second_signal(tmp_path, weights_dir):
+def test_a_wait_for_standard_input_says_that_the_second_signal_ends_it_and_so_it_does(tmp_path, weights_dir):
     command = [sys.executable, "-m", "rar_cli", "restore", "-", tmp_path / "o.png", "--weights", weights_dir]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    terminal, stderr = os.openpty()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as process:
         process.stdin.write(bytes(2**20))  # more than a pipe holds: it returns once the command reads
         process.stdin.flush()
-        for _ in range(2):
-            time.sleep(0.3)
-            process.send_signal(signal.SIGINT)
-        errors = process.stderr.read()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        shown = b""
+        while b"Ctrl-C again" not in shown:
+            assert select.select([terminal], [], [], 30)[0], shown
+            shown += os.read(terminal, 1000)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    errors = os.read(terminal, 10_000) if select.select([terminal], [], [], 0)[0] else b""
+    os.close(terminal)
+    os.close(stderr)
     assert process.returncode == 130, errors
     assert b"Fatal" not in errors
     assert not (tmp_path / "o.png").exists()

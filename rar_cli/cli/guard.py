@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -16,6 +17,10 @@ from rar_cli.errors import RarError, UsageError
 if TYPE_CHECKING:
     from rar_cli.batch import Stop
     from rar_cli.types import Degradation
+
+
+STDERR = 2
+"""Its file descriptor."""
 
 
 @contextmanager
@@ -37,7 +42,8 @@ def guarded() -> Iterator[None]:
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the run to finish what is in hand; a second one ends it."""
+    """The first SIGINT or SIGTERM asks the run to finish what is in hand, and says so on a terminal; a second one
+    ends it."""
     from rar_cli.batch import Stop
 
     stop = Stop()
@@ -46,6 +52,8 @@ def signals() -> Iterator[Stop]:
         if stop.signal is not None:
             raise KeyboardInterrupt
         stop.signal = number
+        if os.isatty(STDERR):  # past Python's buffers, which the signal may have come in the middle of
+            os.write(STDERR, b"\nrar: finishing what is in hand; press Ctrl-C again to end at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -39,7 +39,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Sizes:
-    """inference_gib: weights and room to work. training_gib: with gradients, both moments of Adam and the average.
+    """inference_gib: weights and room to work. training_gib: with gradients, both moments of Adam, the average and the
+    model at the start where a stage keeps to it.
     disjoint_over_closed: FLOPs of a round that decodes, assesses pixels and encodes again, beside a round in the
     latent space."""
 
@@ -78,11 +79,12 @@ def sizes(config: TrainConfig, side_px: int = PICTURE_PX) -> Sizes:
     weights = sum(part.gib for part in parts)
     trained = sum(part.trained for part in parts)
     state = trained * 4 * 3 / GIB  # gradient and two moments in float32
-    averaged = weights if config.average_decay else 0.0
+    # the mean, and the model at the start
+    copies = bool(config.average_decay) + any(stage.keeps for stage in config.stages)
     encode, decode = flops["codec"]
     closed = sum(flops["assessor"] + flops["restorer"])
     disjoint = (closed + decode + 2 * encode) / closed  # two tools, each of which encodes
-    return Sizes(tuple(parts), weights * OVERHEAD, (weights + state + averaged) * OVERHEAD, disjoint)
+    return Sizes(tuple(parts), weights * OVERHEAD, (weights * (1 + copies) + state) * OVERHEAD, disjoint)
 
 
 def _flops(model: Rar, side_px: int) -> dict[str, tuple[float, ...]]:
