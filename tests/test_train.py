@@ -362,6 +362,22 @@ def test_gradients_of_several_batches_make_one_step_and_a_run_ends_between_steps
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_from_weights_resumes_with_their_model_whatever_the_config_says(photos_dir, tmp_path):
+    config = load_config(config_file(tmp_path, steps=2))
+    wider = replace(config.model, codec=replace(config.model.codec, width=16))
+    Rar(wider).save(tmp_path / "begin")
+    request = TrainRequest([photos_dir], tmp_path / "run")
+    train(config, replace(request, warm_start=tmp_path / "begin", hours=0.0), lambda text: None)
+    folder = train(config, replace(request, resume=True), lambda text: None)
+    assert Rar.load(folder).params == wider
+    begins = [e for e in _events(tmp_path / "run") if e["event"] == "begin"]
+    assert [e["step"] for e in begins] == [0, 1]
+    assert [e["config"]["model"]["codec"]["width"] for e in begins] == [16, 16]
+    Rar(config.model).save(tmp_path / "other")
+    with pytest.raises(UsageError, match="checkpoint: is of another model; .*--warm-start"):
+        train(config, replace(request, warm_start=tmp_path / "other", resume=True), lambda text: None)
+
+
 def test_a_run_without_an_average_resumes_too(photos_dir, tmp_path):
     config = replace(load_config(config_file(tmp_path, steps=2)), average_decay=0.0)
     request = TrainRequest([photos_dir], tmp_path / "run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+from rar_cli.errors import UsageError
+from rar_cli.model import RarParams, part_params
 
 
 @dataclass
@@ -51,26 +54,50 @@ class Checkpoint:
             }  # fmt: skip
             torch.save(tensors, fresh / "state.pt")
         if main:
-            (fresh / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+            model = asdict(self.accelerator.unwrap_model(self.body).model.params)
+            (fresh / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds, "model": model}))
             shutil.rmtree(old, ignore_errors=True)
             if self.folder.exists():
                 self.folder.rename(old)
             fresh.rename(self.folder)
 
     def load(self) -> tuple[int, float]:
-        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet."""
-        folder = self.folder if self.folder.exists() else self.folder.with_suffix(".old")
+        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet.
+
+        Raises UsageError where what was saved is another model's.
+        """
+        folder = _whole(self.folder)
         if not (folder / "progress.json").exists():
             return 0, 0.0
         if self.average is None:
             self.accelerator.load_state(str(folder))
         else:
             tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-            self.accelerator.unwrap_model(self.body).load_state_dict(tensors["body"])
+            try:
+                self.accelerator.unwrap_model(self.body).load_state_dict(tensors["body"])
+            except RuntimeError as error:
+                raise UsageError(
+                    f"{folder}: is of another model; resume with the config or the --warm-start that it began with"
+                ) from error
             self.average.load_state_dict(tensors["average"])
             self.optimizer.load_state_dict(tensors["optimizer"])
         progress = json.loads((folder / "progress.json").read_text())
         return int(progress["step"]), float(progress["seconds"])
+
+
+def model_of(folder: Path) -> RarParams | None:
+    """The parameters of the model whose state is in `folder`; None where nothing was saved yet.
+
+    A run may have begun with weights of other sizes than its config names.
+    """
+    progress = _whole(folder) / "progress.json"
+    saved = json.loads(progress.read_text()).get("model") if progress.exists() else None
+    return saved and RarParams(**{name: part_params(name, config) for name, config in saved.items()})
+
+
+def _whole(folder: Path) -> Path:
+    """Where a kill between two renames left the state."""
+    return folder if folder.exists() else folder.with_suffix(".old")
 
 
 def _give_states(optimizer: torch.optim.Optimizer) -> None:

@@ -26,13 +26,13 @@ from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
 from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
-from rar_cli.train.checkpoint import Checkpoint
+from rar_cli.train.checkpoint import Checkpoint, model_of
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, StepBatches, load_photos
 from rar_cli.train.graphs import graphs_of
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
-from rar_cli.train.stages import Losses, let_learn, losses
+from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
 from rar_cli.train.thresholds import courses, fit
 from rar_cli.train.validation import centre_crops, validate, whole
@@ -120,8 +120,8 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         keep_freed()
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, min(c.context_px for s in config.stages for c in s.crops))
-    model = starting_model(config, request.warm_start, photos)
-    let_learn(model, config.learns)
+    model = starting_model(_resumed(config, request), request.warm_start, photos)
+    config = replace(config, model=model.params)
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body = _Training(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
@@ -215,6 +215,12 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     if accelerator.is_main_process:  # last of all: who waits for it finds everything in place
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
     return folder
+
+
+def _resumed(config: TrainConfig, request: TrainRequest) -> TrainConfig:
+    """With the model of the run that is resumed, which may have begun with weights of other sizes."""
+    known = model_of(request.out / "checkpoint") if request.resume else None
+    return replace(config, model=known or config.model)
 
 
 def _precision(config: TrainConfig) -> Literal["no", "bf16", "fp16"]:
@@ -319,7 +325,7 @@ def _fit_thresholds(
 
 def _weights(state: Checkpoint, config: TrainConfig, request: TrainRequest) -> Path:
     """The averaged weights (else the last ones) in half precision with their manifest, swapped in whole."""
-    folder, fresh = request.out / "weights", request.out / "weights.part"
+    folder, fresh, old = (request.out / name for name in ("weights", "weights.part", "weights.old"))
     model: Rar | None
     if state.average is not None:
         model = _averaged_model(state.average)
@@ -330,8 +336,11 @@ def _weights(state: Checkpoint, config: TrainConfig, request: TrainRequest) -> P
         shutil.rmtree(fresh, ignore_errors=True)
         model.save(fresh, torch.float16)
         write_manifest(fresh, config.name, LICENCE, "trained by `rar train`; see training.jsonl")
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

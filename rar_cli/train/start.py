@@ -16,10 +16,11 @@ from rar_cli.model import Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Photo
 from rar_cli.train.reader import fit_reader
+from rar_cli.train.stages import let_learn
 
 
 def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequence[Photo]) -> Rar:
-    """The weights in folder `warm_start`, else a fresh model; ready to train."""
+    """The weights in folder `warm_start`, else a fresh model; ready to train: what the config names learns."""
     if warm_start is None:
         model = Rar(config.model, pretrained=True)
         _fit(model, config, photos)
@@ -33,6 +34,7 @@ def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequenc
             if prepare is None:
                 raise UsageError("gradient_checkpointing: only for a model whose parts are all at paper scale")
             prepare()
+    let_learn(model, config.learns)
     return model.train()
 
 
