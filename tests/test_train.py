@@ -1,5 +1,7 @@
 import copy
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from PIL import Image
 from safetensors.torch import load_file
 
 from rar_cli.errors import UsageError
@@ -334,6 +337,28 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
         resumed = load_file(broken / "weights" / part / "model.safetensors")
         for name, tensor in whole.items():
             assert torch.equal(tensor, resumed[name]), name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir, tmp_path, number):
+    config, out = config_file(tmp_path, steps=10_000, checkpoint=999.0), tmp_path / "run"
+    config.write_text(config.read_text().replace("workers = 0", "workers = 1"))
+    (tmp_path / "valid").mkdir()
+    Image.open(photos_dir / "0.png").resize((256, 256)).save(tmp_path / "valid" / "0.png")
+    options = ["--data", photos_dir, "--valid", tmp_path / "valid", "--config", config, "--out", out]
+    command = [sys.executable, "-m", "rar_cli", "train", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    while b"step 100 " not in process.stderr.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, number)  # what a terminal's Ctrl-C and a scheduler do
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert b"Traceback" not in errors
+    assert b"validation" not in errors, "no time is taken for figures"
+    ended = _events(out)[-1]
+    assert ended["event"] == "end"
+    assert json.loads((out / "checkpoint" / "progress.json").read_text())["step"] == ended["step"] >= 100
+    Rar.load(out / "weights")
 
 
 @pytest.mark.parametrize("average", [0.999, 0.0])

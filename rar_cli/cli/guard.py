@@ -46,13 +46,15 @@ def signals() -> Iterator[Stop]:
     ends it."""
     from rar_cli.batch import Stop
 
-    stop = Stop()
+    stop, own = Stop(), os.getpid()
 
     def ask(number: int, _: object) -> None:
         if stop.signal is not None:
             raise KeyboardInterrupt
         stop.signal = number
-        if os.isatty(STDERR):  # past Python's buffers, which the signal may have come in the middle of
+        # Not from what was forked, which hears a terminal's signals too; and past Python's buffers, which the signal
+        # may have come in the middle of.
+        if os.getpid() == own and os.isatty(STDERR):
             os.write(STDERR, b"\nrar: finishing what is in hand; press Ctrl-C again to end at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rar_cli.cli.guard import guarded
+from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import QuietOption
 from rar_cli.cli.printing import print_sizes
 from rar_cli.errors import UsageError
@@ -31,7 +31,7 @@ def train_command(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train or fine-tune on your own photographs, resumable at any step."""
+    """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
     with guarded():
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
@@ -47,6 +47,10 @@ def train_command(
         if not data:
             raise UsageError("--data: give at least one folder of clean photographs")
         begin = find(warm_start).folder if warm_start else None
-        request = TrainRequest(data, out, tuple(valid or ()), begin, resume, hours)
         say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
-        typer.echo(run_training(settings, request, say))
+        with signals() as stop:
+            validation = tuple(valid or ())
+            request = TrainRequest(data, out, validation, begin, resume, hours, lambda: stop.signal is not None)
+            typer.echo(run_training(settings, request, say))
+        if stop.signal is not None:
+            raise typer.Exit(128 + stop.signal)

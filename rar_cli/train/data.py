@@ -6,6 +6,7 @@ batches that an unbroken run sees.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +131,12 @@ def retoned(image: Image, rng: Generator) -> Image:
         grey = image.mean(axis=2, keepdims=True)
         toned = (grey + (image - grey) * rng.uniform(0.2, 1.4)) * rng.uniform(0.85, 1.0, 3)
     return np.clip(toned, 0.0, 1.0).astype(np.float32)
+
+
+def leave_signals_to_the_run(_: int) -> None:
+    """For a worker that makes batches: a terminal and a scheduler signal it too, and no step ends without it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class StepBatches(Dataset[Batch]):

@@ -28,7 +28,7 @@ from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.train.checkpoint import Checkpoint, model_of
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.data import Batch, StepBatches, load_photos
+from rar_cli.train.data import Batch, StepBatches, leave_signals_to_the_run, load_photos
 from rar_cli.train.graphs import graphs_of
 from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
@@ -64,7 +64,8 @@ up to a size."""
 class TrainRequest:
     """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
 
-    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint.
+    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint. interrupted: asked after
+    every step; once true, the run leaves a whole state behind and returns, without measuring what it learned.
     """
 
     data: Sequence[Path]
@@ -73,6 +74,7 @@ class TrainRequest:
     warm_start: Path | None = None
     resume: bool = False
     hours: float | None = None
+    interrupted: Callable[[], bool] = lambda: False
 
 
 class _Training(nn.Module):
@@ -136,7 +138,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     if accelerator.is_main_process:
         ledger.write("begin", step=step, seconds=seconds, photos=len(photos), config=_plain(config))
     crops = _validation_crops(request, accelerator.device)
-    validates = accelerator.is_main_process and average is not None
+    measured = average if accelerator.is_main_process else None
     # 3. steps
     batches = DataLoader(
         StepBatches(photos, config, accelerator.process_index),
@@ -144,7 +146,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         sampler=_From(step, config.total_steps),
         num_workers=config.workers,
         pin_memory=accelerator.device.type == "cuda",
-        persistent_workers=False,
+        worker_init_fn=leave_signals_to_the_run,
     )
     # The CPU's flash kernel takes many times as long as plain products for so few tokens in bfloat16.
     plain = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
@@ -157,7 +159,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         return found
 
     graphs = graphs_of(config, accelerator, forward_and_back, body)
-    clock = _Clock(seconds, request.hours)
+    clock = _Clock(seconds, request.hours, request.interrupted)
     sums: dict[str, Tensor] = {}
     norm = torch.zeros((), device=accelerator.device)
     seen = 0
@@ -201,16 +203,15 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         if _agreed(accelerator, clock.due("checkpoint", config.checkpoint_minutes)):
             state.save(step, clock.seconds())
             _weights(state, config, request)
-        if validates and crops is not None and clock.due("validate", config.validate_minutes):
-            assert average is not None
-            _validate(average, crops, ledger, step, stage.name, clock.seconds(), say)
+        if measured and crops is not None and clock.due("validate", config.validate_minutes):
+            _validate(measured, crops, ledger, step, stage.name, clock.seconds(), say)
         if _agreed(accelerator, clock.over()):
             break
     # 5. leave a whole state behind
     state.save(step, clock.seconds())
-    if accelerator.is_main_process and average is not None and crops is not None:
-        _validate(average, crops, ledger, step, stage_name, clock.seconds(), say)
-        _fit_thresholds(average, request, ledger, step, say)
+    if measured and crops is not None and not request.interrupted():
+        _validate(measured, crops, ledger, step, stage_name, clock.seconds(), say)
+        _fit_thresholds(measured, request, ledger, step, say)
     folder = _weights(state, config, request)
     if accelerator.is_main_process:  # last of all: who waits for it finds everything in place
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
@@ -266,8 +267,8 @@ def _agreed(accelerator: Accelerator, decision: bool) -> bool:
 class _Clock:
     """Seconds of training over all pieces, and what is due."""
 
-    def __init__(self, before: float, hours: float | None) -> None:
-        self.before, self.hours = before, hours
+    def __init__(self, before: float, hours: float | None, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self.before, self.hours, self.interrupted = before, hours, interrupted
         self.start = time.monotonic()
         self.last: dict[str, float] = {}
 
@@ -289,7 +290,8 @@ class _Clock:
         return min(max(left, 0.0) / landing, 1.0)
 
     def over(self) -> bool:
-        return self.hours is not None and time.monotonic() - self.start > self.hours * 3600
+        late = self.hours is not None and time.monotonic() - self.start > self.hours * 3600
+        return late or self.interrupted()
 
 
 def _averaged(model: Rar, decay: float) -> AveragedModel:
