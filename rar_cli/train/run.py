@@ -122,7 +122,8 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         keep_freed()
     torch.manual_seed(config.seed)
     photos = load_photos(request.data, min(c.context_px for s in config.stages for c in s.crops))
-    model = starting_model(_resumed(config, request), request.warm_start, photos)
+    known = model_of(request.out / "checkpoint") if request.resume else None
+    model = starting_model(config, request.warm_start, photos, known)
     config = replace(config, model=model.params)
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body = _Training(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
@@ -159,7 +160,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
         return found
 
     graphs = graphs_of(config, accelerator, forward_and_back, body)
-    clock = _Clock(seconds, request.hours, request.interrupted)
+    clock = _Clock(seconds, request.hours)
     sums: dict[str, Tensor] = {}
     norm = torch.zeros((), device=accelerator.device)
     seen = 0
@@ -205,7 +206,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
             _weights(state, config, request)
         if measured and crops is not None and clock.due("validate", config.validate_minutes):
             _validate(measured, crops, ledger, step, stage.name, clock.seconds(), say)
-        if _agreed(accelerator, clock.over()):
+        if _agreed(accelerator, clock.over() or request.interrupted()):
             break
     # 5. leave a whole state behind
     state.save(step, clock.seconds())
@@ -216,12 +217,6 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     if accelerator.is_main_process:  # last of all: who waits for it finds everything in place
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
     return folder
-
-
-def _resumed(config: TrainConfig, request: TrainRequest) -> TrainConfig:
-    """With the model of the run that is resumed, which may have begun with weights of other sizes."""
-    known = model_of(request.out / "checkpoint") if request.resume else None
-    return replace(config, model=known or config.model)
 
 
 def _precision(config: TrainConfig) -> Literal["no", "bf16", "fp16"]:
@@ -267,8 +262,8 @@ def _agreed(accelerator: Accelerator, decision: bool) -> bool:
 class _Clock:
     """Seconds of training over all pieces, and what is due."""
 
-    def __init__(self, before: float, hours: float | None, interrupted: Callable[[], bool] = lambda: False) -> None:
-        self.before, self.hours, self.interrupted = before, hours, interrupted
+    def __init__(self, before: float, hours: float | None) -> None:
+        self.before, self.hours = before, hours
         self.start = time.monotonic()
         self.last: dict[str, float] = {}
 
@@ -290,8 +285,7 @@ class _Clock:
         return min(max(left, 0.0) / landing, 1.0)
 
     def over(self) -> bool:
-        late = self.hours is not None and time.monotonic() - self.start > self.hours * 3600
-        return late or self.interrupted()
+        return self.hours is not None and time.monotonic() - self.start > self.hours * 3600
 
 
 def _averaged(model: Rar, decay: float) -> AveragedModel:

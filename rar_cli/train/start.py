@@ -12,18 +12,24 @@ from rar_cli.assessor import Assessor
 from rar_cli.codec import Codec, patches_of
 from rar_cli.errors import UsageError
 from rar_cli.large.assessor import LanguageAssessor
-from rar_cli.model import Rar
+from rar_cli.model import Rar, RarParams
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Photo
 from rar_cli.train.reader import fit_reader
 from rar_cli.train.stages import let_learn
 
 
-def starting_model(config: TrainConfig, warm_start: Path | None, photos: Sequence[Photo]) -> Rar:
-    """The weights in folder `warm_start`, else a fresh model; ready to train: what the config names learns."""
+def starting_model(
+    config: TrainConfig, warm_start: Path | None, photos: Sequence[Photo], known: RarParams | None = None
+) -> Rar:
+    """The weights in folder `warm_start`, else a fresh model; ready to train: what the config names learns.
+
+    known: the parameters of a run that is resumed, whose checkpoint brings what would be fitted here.
+    """
     if warm_start is None:
-        model = Rar(config.model, pretrained=True)
-        _fit(model, config, photos)
+        model = Rar(known or config.model, pretrained=True)
+        if known is None:
+            _fit(model, config, photos)
     else:
         model = Rar.load(warm_start).requires_grad_(True)
     if isinstance(model.assessor, LanguageAssessor):
