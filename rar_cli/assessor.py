@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from rar_cli.blur import BlurReader
 from rar_cli.codec import zero_
+from rar_cli.frames import FINENESS, FRAMED_CELLS, Frame, framed, frames_of
 from rar_cli.llama import Llama
 from rar_cli.tiling import by_tiles
 from rar_cli.types import DEGRADATIONS, Assessment
@@ -28,7 +29,8 @@ class AssessorParams:
     shape of the condition beyond one token per degradation; stem_blocks: residual blocks after each
     width of the stem, none where empty. blur_reach, blur_width: lags of the cepstrum that blur is read from
     and width of its description, which makes blur_tokens more tokens of the condition, its last; a reach of
-    0 goes without. cell_px: the codec's factor, which only this reading asks for."""
+    0 goes without. cell_px: the codec's factor, which only this reading asks for. frames: outside training, the
+    assessment is the mean of those of the whole picture and of frames**2 parts of it; of the whole alone where 0."""
 
     channels: int = 48
     stem: tuple[int, ...] = (64, 96, 160)
@@ -43,6 +45,7 @@ class AssessorParams:
     blur_width: int = 208
     blur_tokens: int = 1
     cell_px: int = 4
+    frames: int = 0
 
     def __post_init__(self) -> None:
         if self.stem_blocks and len(self.stem_blocks) != len(self.stem):
@@ -99,16 +102,26 @@ class ImageAdapter(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn(params.grid**2, params.width))
         self.statistics = nn.Linear(params.statistics, params.width)
 
-    def forward(self, latent: Tensor, tile: int | None = None) -> tuple[Tensor, Tensor]:
-        """latent (b, c, h, w) -> (tokens, statistics); the stem runs in tiles of `tile` cells."""
+    def forward(self, latent: Tensor, tile: int | None = None, frames: tuple[Frame, ...] = ()) -> tuple[Tensor, Tensor]:
+        """latent (b, c, h, w) -> (tokens, statistics); the stem runs in tiles of `tile` cells.
+
+        frames: parts of the picture, each looked at as if it were the whole: n of them make n * b of each, all of the
+        first frame first. Features are computed once, whatever their number.
+        """
         device = self.position.device
 
         def stem(part: Tensor) -> Tensor:
             return self.stem(part.to(device, torch.float32))
 
         features = stem(latent) if tile is None else by_tiles(stem, latent, tile, self.halo, (1, self.shrink))
-        pooled = F.adaptive_avg_pool2d(features.float(), self.grid)
-        mean, energy = (x.to(device) for x in _moments(latent, self.grid))
+        grid = self.grid * (FINENESS if frames else 1)
+        pooled = F.adaptive_avg_pool2d(features.float(), grid)
+        mean, energy = (x.to(device) for x in _moments(latent, grid if frames else 1, grid))
+        if frames:
+            pooled, mean, energy = (
+                torch.cat([framed(x, frame, self.grid) for frame in frames]) for x in (pooled, mean, energy)
+            )
+        mean, energy = mean.mean((2, 3)), energy.add(1e-4).log()
         cells = self.cells(rearrange(torch.cat([pooled, energy], 1), "b c y x -> b (y x) c")) + self.position
         # The quietest cells tell noise from texture, as noise estimators do.
         summary = torch.cat(
@@ -117,16 +130,16 @@ class ImageAdapter(nn.Module):
         return torch.cat([self.statistics(summary).unsqueeze(1), cells], dim=1), summary
 
 
-def _moments(latent: Tensor, grid: int) -> tuple[Tensor, Tensor]:
-    """latent (b, c, h, w) -> channel means (b, c) and log energy per grid cell (b, c, grid, grid).
+def _moments(latent: Tensor, coarse: int, grid: int) -> tuple[Tensor, Tensor]:
+    """latent (b, c, h, w) -> its means (b, c, coarse, coarse) and its energies (b, c, grid, grid).
 
     A few channels at a time, so that a large latent in half precision is never copied whole.
     """
     means, energies = [], []
     for part in torch.split(latent, 8, dim=1):
         real = part.float()
-        means.append(real.mean((2, 3)))
-        energies.append(F.adaptive_avg_pool2d(real.square(), grid).add(1e-4).log())
+        means.append(F.adaptive_avg_pool2d(real, coarse))
+        energies.append(F.adaptive_avg_pool2d(real.square(), grid))
     return torch.cat(means, 1), torch.cat(energies, 1)
 
 
@@ -219,23 +232,38 @@ class Assessor(nn.Module):
         where those found are to be used; the returned severities are always those found.
         tile: cells per side from which the stem of the image adapter runs in exact tiles.
         """
-        tokens, statistics = self.image_adapter(latent, tile)
+        frames = () if self.training else self._frames(latent)
+        count = max(len(frames), 1)
+        tokens, statistics = self.image_adapter(latent, tile, frames)
         told = None if self.blur is None else self.blur(latent, tile)
         if told is not None:
-            tokens = torch.cat([tokens[:, :1] + told[0], tokens[:, 1:]], 1)
+            to_core = repeat(told[0], "b n w -> (f b) n w", f=count)
+            tokens = torch.cat([tokens[:, :1] + to_core, tokens[:, 1:]], 1)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
-        hidden = self.core(torch.cat([tokens, queries], dim=1))  # (b, 1 + grid**2 + 10, d)
+        hidden = self.core(torch.cat([tokens, queries], dim=1))  # (f b, 1 + grid**2 + 10, d)
         asked = hidden[:, -queries.shape[1] :]
         direct = self.shortcut(statistics).float()
         score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float() + direct[:, 0])
         logits = (asked[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias + direct[:, 1:]
         found = torch.sigmoid(logits)
+        severities, remove_mask = (
+            x if x is None or x.dim() == 1 else repeat(x, "b n -> (f b) n", f=count) for x in (severities, remove_mask)
+        )
         present, remove = present_and_removed(found, severities, remove_mask)
         condition = self.text_adapter(hidden, asked[:, 1:], present, remove)
+        if frames:
+            score, found, condition = (
+                rearrange(x, "(f b) ... -> f b ...", f=count).mean(0) for x in (score, found, condition)
+            )
         if told is not None:
             blur = rearrange(told[1], "b (n d) -> b n d", d=condition.shape[-1])
             condition = torch.cat([condition, blur.to(condition.dtype)], 1)
         return Assessment(score=score, severities=found, condition=condition)
+
+    def _frames(self, latent: Tensor) -> tuple[Frame, ...]:
+        """What to look at of latent (b, c, h, w)."""
+        large = min(latent.shape[-2:]) >= FRAMED_CELLS
+        return frames_of(self.params.grid, self.params.frames) if large else ()
 
     def let_learn(self, on: bool) -> None:
         """Let the assessor learn, or nothing of it; its blur reader, which was fitted before, stays."""

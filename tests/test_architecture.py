@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors", "types", "version"},
     {"remote"},
-    {"transport", "verdict", "tiling", "memory", "metadata", "degradations", "log", "winograd", "llama"},
+    {"transport", "verdict", "tiling", "memory", "metadata", "degradations", "log", "winograd", "llama", "frames"},
     {"images", "weights", "report", "codec", "recipes"},
     {"plan", "encoding", "registry"},
     {"download"},
