@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.bench.cost import median_seconds
+from rar_cli.bench.metrics import psnr_db
 from rar_cli.degradations import Image
 from rar_cli.engine import Engine, restore
 from rar_cli.images import as_8_bit, read_picture
@@ -64,15 +65,10 @@ def photographs(folder: Path) -> list[Image]:
     raise SystemExit(f"{folder}: {ROWS * COLUMNS} pictures of {WIDTH}x{HEIGHT} or more are needed, not {len(found)}")
 
 
-def mosaic(images: list[Image]) -> Tensor:
-    """(1, 3, ROWS * HEIGHT, COLUMNS * WIDTH)."""
+def mosaic(images: list[Image]) -> Image:
+    """(ROWS * HEIGHT, COLUMNS * WIDTH, 3)."""
     rows = [np.concatenate(images[i * COLUMNS : (i + 1) * COLUMNS], axis=1) for i in range(ROWS)]
-    return torch.from_numpy(np.concatenate(rows)).permute(2, 0, 1).unsqueeze(0)
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """In dB."""
-    return float(-10 * torch.log10((a - b).square().mean() + 1e-12))
+    return np.concatenate(rows)
 
 
 def main() -> None:
@@ -84,6 +80,7 @@ def main() -> None:
     folder = find("rar-s").folder
     engines = {kind: kind(Rar.load(folder), tile_px=options.tile) for kind in (Engine, Skipping)}
     clean = photographs(options.photos)
+    reference = mosaic(clean)
     for names in KINDS:
         recipes = [stack(names, SEVERITY, np.random.default_rng(i)) for i in range(len(clean))]
         bad = [quantise(recipe.apply(image)[-1]) for recipe, image in zip(recipes, clean, strict=True)]
@@ -92,13 +89,14 @@ def main() -> None:
             chosen = [i % COLUMNS < share * COLUMNS for i in range(len(clean))]
             image = mosaic([b if one else c for b, c, one in zip(bad, clean, chosen, strict=True)])
             said: dict[str, object] = {"degraded": "+".join(names), "share": share, "tile_px": options.tile}
-            said["input_db"] = round(psnr(image, mosaic(clean)), 2)
+            said["input_db"] = round(psnr_db(image, reference), 2)
+            batch = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
             for kind, engine in engines.items():
-                (outcome,) = restore(engine, image, ONE_ROUND)
+                (outcome,) = restore(engine, batch, ONE_ROUND)
                 assert outcome.image is not None
                 name = kind.__name__.lower()
-                said[f"{name}_db"] = round(psnr(outcome.image, mosaic(clean)), 2)
-                said[f"{name}_s"] = round(median_seconds(partial(restore, engine, image, ONE_ROUND), 1), 2)
+                said[f"{name}_db"] = round(psnr_db(outcome.image[0].permute(1, 2, 0).numpy(), reference), 2)
+                said[f"{name}_s"] = round(median_seconds(partial(restore, engine, batch, ONE_ROUND), 1), 2)
                 if isinstance(engine, Skipping):
                     said["left_alone"] = round(engine.left / engine.seen, 2)
                     engine.left = engine.seen = 0

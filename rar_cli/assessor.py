@@ -30,7 +30,7 @@ class AssessorParams:
     width of the stem, none where empty. blur_reach, blur_width: lags of the cepstrum that blur is read from
     and width of its description, which makes blur_tokens more tokens of the condition, its last; a reach of
     0 goes without. cell_px: the codec's factor, which only this reading asks for. frames: outside training, the
-    assessment is the mean of those of the whole picture and of frames**2 parts of it; of the whole alone where 0."""
+    assessment of a large picture is the mean of those of the whole and of frames**2 parts of it; 0 goes without."""
 
     channels: int = 48
     stem: tuple[int, ...] = (64, 96, 160)
@@ -232,7 +232,7 @@ class Assessor(nn.Module):
         where those found are to be used; the returned severities are always those found.
         tile: cells per side from which the stem of the image adapter runs in exact tiles.
         """
-        frames = () if self.training else self._frames(latent)
+        frames = self._frames(latent)
         count = max(len(frames), 1)
         tokens, statistics = self.image_adapter(latent, tile, frames)
         told = None if self.blur is None else self.blur(latent, tile)
@@ -261,9 +261,10 @@ class Assessor(nn.Module):
         return Assessment(score=score, severities=found, condition=condition)
 
     def _frames(self, latent: Tensor) -> tuple[Frame, ...]:
-        """What to look at of latent (b, c, h, w)."""
-        large = min(latent.shape[-2:]) >= FRAMED_CELLS
-        return frames_of(self.params.grid, self.params.frames) if large else ()
+        """What to look at of latent (b, c, h, w); a crop in training is one look already."""
+        if self.training or min(latent.shape[-2:]) < FRAMED_CELLS:
+            return ()
+        return frames_of(self.params.grid, self.params.frames)
 
     def let_learn(self, on: bool) -> None:
         """Let the assessor learn, or nothing of it; its blur reader, which was fitted before, stays."""
