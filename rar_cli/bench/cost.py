@@ -109,7 +109,15 @@ def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
     run()
     seconds = []
     for _ in range(repeats):
+        _wait()
         started = time.perf_counter()
         run()
+        _wait()
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
+
+
+def _wait() -> None:
+    """For what an accelerator has been asked: it answers before it has computed."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

@@ -121,15 +121,15 @@ def retoned(image: Image, rng: Generator) -> Image:
     """
     kind = int(rng.integers(4))
     if kind == 0:
-        toned = to_srgb(to_linear(image) * 10.0 ** rng.uniform(-0.5, 0.1))
+        toned = to_srgb(to_linear(image) * 10.0 ** rng.uniform(-0.2, 0.1))
     elif kind == 1:
-        toned = image ** np.exp(rng.uniform(np.log(0.7), np.log(1.8)))
+        toned = image ** np.exp(rng.uniform(np.log(0.8), np.log(1.35)))
     elif kind == 2:
-        contrast = rng.uniform(0.6, 0.95)
+        contrast = rng.uniform(0.8, 0.98)
         toned = image * contrast + rng.uniform(0.0, 0.85) * (1.0 - contrast)
     else:
         grey = image.mean(axis=2, keepdims=True)
-        toned = (grey + (image - grey) * rng.uniform(0.2, 1.4)) * rng.uniform(0.85, 1.0, 3)
+        toned = (grey + (image - grey) * rng.uniform(0.3, 1.4)) * rng.uniform(0.88, 1.0, 3)
     return np.clip(toned, 0.0, 1.0).astype(np.float32)
 
 
@@ -164,9 +164,9 @@ class StepBatches(Dataset[Batch]):
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
         return Batch(
-            clean=_packed(clean),
-            degraded=_packed(degraded),
-            target=_packed(target),
+            clean=_channels_first(clean),
+            degraded=_channels_first(degraded),
+            target=_channels_first(target),
             severities=torch.from_numpy(severities),
             remove_mask=torch.from_numpy(remove),
             t=torch.from_numpy(t),
@@ -183,7 +183,7 @@ class StepBatches(Dataset[Batch]):
 
     def _sample(
         self, size_px: int, stage: Stage, rng: Generator, focused: bool
-    ) -> tuple[Image, Image, Image, NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[Photo, Photo, Photo, NDArray[np.float32], NDArray[np.float32]]:
         photos = self.holding[size_px]
         clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
         if stage.retoned and rng.random() < stage.retoned:
@@ -197,7 +197,7 @@ class StepBatches(Dataset[Batch]):
             remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
             kept = recipe.keeping(keep)
             target = degraded if kept == recipe else quantise(kept.apply(clean)[-1])
-        return clean, degraded, target, recipe.severities(), remove
+        return _packed(clean), _packed(degraded), _packed(target), recipe.severities(), remove
 
 
 def _keep(rng: Generator) -> set[Degradation]:
@@ -206,9 +206,14 @@ def _keep(rng: Generator) -> set[Degradation]:
     return named if rng.random() < 0.5 else set(DEGRADATIONS) - named
 
 
-def _packed(images: Image) -> Tensor:
-    """(b, h, w, 3) in [0, 1] -> (b, 3, h, w) in 8 bits, channels_last in memory."""
-    return torch.from_numpy(np.rint(images * np.float32(255.0)).astype(np.uint8)).permute(0, 3, 1, 2)
+def _packed(image: Image) -> Photo:
+    """[0, 1] -> 8 bits, one by one: what is as large as a batch is memory that the system has to clear every time."""
+    return np.rint(image * np.float32(255.0)).astype(np.uint8)
+
+
+def _channels_first(images: NDArray[np.uint8]) -> Tensor:
+    """(b, h, w, 3) -> (b, 3, h, w), channels_last in memory."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def _unpacked(tensor: Tensor) -> Tensor:
