@@ -24,7 +24,7 @@ from rar_cli.views import moved, moved_back
 from rar_cli.weights import find
 from rar_cli.winograd import speed_up, winograd_wins
 
-OVERLAP_PX = 144
+OVERLAP_PX = 176
 """Of neighbouring windows; so much lets tiles agree with the whole to 2 grey levels."""
 LARGE_PX = 16_000_000
 """Above this, latents stay on the CPU and only tiles visit the device."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import darkened, judge, later_wanted
+from rar_cli.verdict import asked_of_dark, judge, later_wanted
 
 
 class Assess(Protocol):
@@ -68,8 +68,8 @@ def rounds(
             remove_mask = later_wanted(assessment.severities, remove_mask)
         judged = []
         for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
-            darker = darkened(found.setdefault(picture, severities), severities)
-            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, darker)
+            asked = asked_of_dark(found.setdefault(picture, severities), severities)
+            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked)
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

@@ -61,13 +61,13 @@ def test_another_round_is_given_to_what_gains_by_it_alone():
 def test_courses_record_every_round_of_every_suite(busy):
     found = courses(Engine(busy), torch.rand(1, 3, 24, 24), untouched=[torch.rand(3, 24, 24), torch.rand(3, 22, 31)])
     assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
-    assert all(len(c.darker) == 5 and not c.darker[0] for c in found)
+    assert all(len(c.dark) == 5 and not c.dark[0] for c in found)
     assert sum(c.clean for c in found) == 2 + 1
     assert len(found) == 2 + 1 + 3 * (9 + 7)
 
 
 def test_a_round_that_came_out_dark_is_replayed_as_put_back():
-    dark = replace(HELPED, scores=(30.0, 37.0, 61.0), darker=(False, True, False))
+    dark = replace(HELPED, scores=(30.0, 37.0, 61.0), dark=(0.0, 8.0, 0.0))
     assert dark.stopped(StopPolicy(85.0, 0.0, 0.0, 0.08, 2)) == 0
 
 

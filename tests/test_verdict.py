@@ -3,14 +3,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rar_cli.types import StopPolicy, Verdict
-from rar_cli.verdict import SEEN, judge, later_wanted
+from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
+from rar_cli.verdict import SEEN, asked_of_dark, judge, later_wanted
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
 
 def of(worst):
     return [worst, *8 * [0.0]]
+
+
+def dark(low_light, haze=0.0):
+    found = {Degradation.LOW_LIGHT: low_light, Degradation.HAZE: haze}
+    return [found.get(d, 0.0) for d in DEGRADATIONS]
+
+
+HAZY = dark(0.0, haze=0.4)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +43,17 @@ def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expect
 
 @pytest.mark.parametrize(("score", "expected"), [(27.0, Verdict.REVERT), (29.0, Verdict.REPEAT)])
 def test_a_round_that_came_out_dark_has_to_gain_clearly(score, expected):
-    assert judge(1, score, 20.0, of(0.5), POLICY, darker=True)[0] is expected
+    assert judge(1, score, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.25)))[0] is expected
     assert judge(1, score, 20.0, of(0.5), POLICY)[0] is Verdict.REPEAT
+
+
+def test_no_score_makes_up_for_a_picture_that_came_out_darker_than_any_that_gained():
+    assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.31)))[0] is Verdict.REVERT
+
+
+@pytest.mark.parametrize("before", [dark(0.06, haze=0.4), dark(0.0)])
+def test_nothing_is_asked_of_a_picture_that_was_dark_or_had_no_haze(before):
+    assert asked_of_dark(before, dark(0.9)) == 0.0
 
 
 def test_no_round_is_allowed_when_max_rounds_is_zero():

@@ -19,7 +19,7 @@ from rar_cli.engine import Engine
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
-from rar_cli.verdict import darkened, judge, later_wanted
+from rar_cli.verdict import asked_of_dark, judge, later_wanted
 
 ROUNDS = 4
 SEVERITIES = (0.25, 0.5, 0.8)
@@ -55,22 +55,22 @@ LATER_PRICE_DB = 0.004
 class Course:
     """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
 
-    darker: for each round whether it came out dark (`verdict.darkened`); empty: none did.
+    dark: for each round what its score has to gain for having come out dark (`verdict.asked_of_dark`); empty: none did.
     """
 
     clean: bool
     scores: tuple[float, ...]
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
-    darker: tuple[bool, ...] = ()
+    dark: tuple[float, ...] = ()
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
         best: float | None = None
         kept = 0
         for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
-            darker = bool(self.darker) and self.darker[index]
-            verdict, _ = judge(index, score, best, severities, policy, darker)
+            asked = self.dark[index] if self.dark else 0.0
+            verdict, _ = judge(index, score, best, severities, policy, asked)
             if verdict is Verdict.REVERT:
                 return kept
             kept, best = index, max(score, best or 0.0)
@@ -115,7 +115,7 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
             latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
     found = torch.stack(seen, 1).tolist()
-    dark = [tuple(darkened(rounds[0], after) for after in rounds) for rounds in found]
+    dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in found]
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     pictures = zip(*tables, dark, strict=True)
     return [Course(is_clean, *(tuple(row) for row in rows)) for rows in pictures]
