@@ -19,8 +19,8 @@ DARK_GAIN = 8.0
 """What the score of a darkened picture has to gain: of seven seen (held-out stacks, a sample), the five that scored 10
 to 19 more had gained 7 to 10 dB; the two that scored 2 and 7 more had lost 0.8 and 3.2."""
 TOO_DARK = 0.3
-"""Low light that no score makes up for. Of 1,120 held-out stacks two come out darker (0.30 and 0.33), which had gained 6
-and 8 dB; a sample, at 0.34, scores 12 more and has lost 4 dB. What is put back loses nothing."""
+"""Low light that no score makes up for. Of 1,120 held-out stacks two come out darker (0.30 and 0.33), which had gained
+6 and 8 dB; a sample, at 0.34, scores 12 more and has lost 4 dB. What is put back loses nothing."""
 
 
 def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:
