@@ -1,7 +1,7 @@
 """What leaving the latent space costs per further round, at the true sizes of a training config, with random weights.
 
     python benchmarks/closed_loop.py                        # the small model
-    python benchmarks/closed_loop.py --config rar-l         # at paper scale: 22 GiB of memory, a quarter of an hour
+    python benchmarks/closed_loop.py --config rar-l         # at paper scale: 22 GiB of memory, five minutes
 
 Times do not depend on what weights hold, so that a model that nobody has trained yet can be timed. The disjoint loop
 decodes, assesses from pixels and encodes again, as separate tools do. Prints one JSON line.
@@ -19,14 +19,14 @@ from rar_cli.train.config import load_config, shipped_config
 
 
 def random_model(config: str) -> Rar:
-    """The config's model, its restorer in bfloat16, filled with noise; what was counted, not drawn, are its buffers."""
+    """The config's model, its restorer in bfloat16 to fit, filled with noise; buffers are zeros."""
     with torch.device("meta"):
         model = Rar(load_config(shipped_config(config)).model)
     model.restorer.to(torch.bfloat16)
     model = model.to_empty(device="cpu").requires_grad_(False).eval()
     noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
     for parameter in model.parameters():
-        for part in parameter.data.view(-1).split(len(noise)):
+        for part in torch.split(parameter.data.view(-1), len(noise)):
             part.copy_(noise[: len(part)])
     for buffer in model.buffers():
         buffer.zero_()
