@@ -47,7 +47,7 @@ def test_a_round_that_came_out_dark_has_to_gain_clearly(score, expected):
     assert judge(1, score, 20.0, of(0.5), POLICY)[0] is Verdict.REPEAT
 
 
-def test_no_score_makes_up_for_a_picture_that_came_out_darker_than_any_that_gained():
+def test_no_score_makes_up_for_a_picture_that_came_out_very_dark():
     assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.31)))[0] is Verdict.REVERT
 
 

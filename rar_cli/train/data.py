@@ -189,14 +189,14 @@ class StepBatches(Dataset[Batch]):
         if stage.retoned and rng.random() < stage.retoned:
             clean = quantise(retoned(clean, rng))
         recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
-        degraded = quantise(recipe.apply(clean)[-1])
+        degraded = recipe.apply(clean)[-1]
         remove = np.ones(len(DEGRADATIONS), np.float32)
         target = clean
         if rng.random() < stage.partial:
             keep = _keep(rng)
             remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
             kept = recipe.keeping(keep)
-            target = degraded if kept == recipe else quantise(kept.apply(clean)[-1])
+            target = degraded if kept == recipe else kept.apply(clean)[-1]
         return _packed(clean), _packed(degraded), _packed(target), recipe.severities(), remove
 
 
