@@ -105,6 +105,8 @@ def test_a_run_can_teach_one_part_alone(tmp_path, photos_dir, busy, part, layer)
 def test_faults_of_the_config_name_their_cure(tmp_path):
     with pytest.raises(UsageError, match='keeps needs kind = "restorer" and loss = "log_mse"'):
         replace(STAGE, loss="charbonnier")
+    with pytest.raises(UsageError, match='detail needs kind = "restorer"'):
+        Stage("see", "assessor", 1, detail=1.0)
     path = tmp_path / "run.toml"
     path.write_text('name = "x"\nlearns = "codec"\n[[stages]]\nname = "a"\nkind = "restorer"\nsteps = 1\n')
     with pytest.raises(UsageError, match="learns codec is unknown; use all, assessor, restorer"):

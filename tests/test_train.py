@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from accelerate.utils import DistributedType
 from PIL import Image
 from safetensors.torch import load_file
 
+from rar_cli.codec import Codec, CodecParams
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
 from rar_cli.recipes import quantise
@@ -24,7 +26,7 @@ from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos, retoned
-from rar_cli.train.losses import RESTORATION_LOSSES, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
+from rar_cli.train.losses import RESTORATION_LOSSES, log_detail, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, _Clock, train
 from rar_cli.train.stages import losses
@@ -235,6 +237,23 @@ def test_losses_fall_towards_the_truth():
     better = torch.tensor([5.0])
     assert ranking_loss(better, torch.tensor([3.0])) < ranking_loss(-better, torch.tensor([3.0]))
     assert ranking_loss(better, torch.tensor([-3.0])) > ranking_loss(-better, torch.tensor([-3.0]))
+
+
+def test_wrong_light_does_not_hide_a_weave_from_the_loss_of_detail():
+    torch.manual_seed(0)
+    codec = Codec(CodecParams())
+    codec.fit(torch.rand(400, 3, 4, 4))
+    clean = torch.rand(1, 3, 64, 64)
+    weave = 0.02 * torch.tensor([1.0] * 4 + [-1.0] * 4).repeat(8)  # eight pixels wide, as cells two by two make it
+    light = torch.tensor([0.3, -0.1, 0.2])[:, None, None]
+    z = codec.analysis(clean)
+
+    def far(image):
+        return float(log_detail(codec.analysis(image), z, codec).detach())
+
+    assert far(clean + light) == pytest.approx(far(clean), abs=1e-3)
+    assert far(clean + light + weave) == pytest.approx(far(clean + weave), abs=1e-3)
+    assert far(clean + weave) == pytest.approx(0.1 * math.log(0.02**2), abs=0.03)
 
 
 def test_every_stage_lowers_its_own_loss_on_one_batch(photos_dir, tmp_path):

@@ -44,7 +44,8 @@ class Stage:
     is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
     weights that the run began with make of them, not to the truth, so that they lose less (learning without
     forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
-    or colour than they were, so that none is known by heart.
+    or colour than they were, so that none is known by heart. detail: weight of the loss that what is fine in the error
+    has of its own, beside that of the whole error.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
     keeps: bool = False
     retoned: float = 0.0
+    detail: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.focus) - set(DEGRADATIONS))
@@ -74,6 +76,8 @@ class Stage:
             raise UsageError(f"stage {self.name}: loss {self.loss} is unknown; use {', '.join(RESTORATION_LOSSES)}")
         if self.keeps and (self.kind, self.loss) != ("restorer", "log_mse"):
             raise UsageError(f'stage {self.name}: keeps needs kind = "restorer" and loss = "log_mse"')
+        if self.detail and self.kind != "restorer":
+            raise UsageError(f'stage {self.name}: detail needs kind = "restorer"')
         if not self.crops:
             raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
 

@@ -13,6 +13,7 @@ from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
     RESTORATION_LOSSES,
+    log_detail,
     log_mse,
     mse_to_psnr,
     psnr_to_score,
@@ -77,10 +78,14 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     if begun is None or not len(batch.kept):
         restoration = RESTORATION_LOSSES[stage.loss](end, z_1, model.codec.scale)
     else:
-        target, beside = _kept(begun, batch, start, _forced(batch, left), z_t, z_1, told)
-        restoration = log_mse(end, target, model.codec.scale, beside)
+        z_1, beside = _kept(begun, batch, start, _forced(batch, left), z_t, z_1, told)
+        restoration = log_mse(end, z_1, model.codec.scale, beside)
     total = restoration + severity + 0.3 * score + 0.1 * rank
-    return Losses(total, {"restoration": restoration, "severity": severity, "score": score, "rank": rank})
+    parts = {"restoration": restoration, "severity": severity, "score": score, "rank": rank}
+    if stage.detail:
+        parts["detail"] = log_detail(end, z_1, model.codec)
+        total = total + stage.detail * parts["detail"]
+    return Losses(total, parts)
 
 
 @torch.no_grad()
