@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from rar_cli.errors import UsageError
 from rar_cli.model import Rar
-from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
+from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.train.data import Batch, StepBatches
 from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.stages import let_learn, losses
@@ -107,6 +107,8 @@ def test_faults_of_the_config_name_their_cure(tmp_path):
         replace(STAGE, loss="charbonnier")
     with pytest.raises(UsageError, match='detail needs kind = "restorer"'):
         Stage("see", "assessor", 1, detail=1.0)
+    with pytest.raises(UsageError, match="detail knows the codec of rar's own alone"):
+        replace(load_config(shipped_config("rar-l")), stages=(replace(STAGE, keeps=False, detail=1.0),))
     path = tmp_path / "run.toml"
     path.write_text('name = "x"\nlearns = "codec"\n[[stages]]\nname = "a"\nkind = "restorer"\nsteps = 1\n')
     with pytest.raises(UsageError, match="learns codec is unknown; use all, assessor, restorer"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rar_cli.codec import CodecParams
 from rar_cli.errors import UsageError
 from rar_cli.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
@@ -130,6 +131,8 @@ class TrainConfig:
             raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
         if self.learns not in get_args(Learner):
             raise UsageError(f"learns {self.learns} is unknown; use {', '.join(get_args(Learner))}")
+        if not isinstance(self.model.codec, CodecParams) and any(stage.detail for stage in self.stages):
+            raise UsageError("detail knows the codec of rar's own alone, not an autoencoder; leave it out")
         possible = {"all": get_args(StageKind), "assessor": ("assessor", "restorer"), "restorer": ("restorer",)}
         for stage in self.stages:
             if stage.kind not in possible[self.learns]:

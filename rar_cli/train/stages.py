@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rar_cli.codec import mse_of
+from rar_cli.codec import Codec, mse_of
 from rar_cli.model import PARTS, Rar
 from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
@@ -83,6 +83,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     total = restoration + severity + 0.3 * score + 0.1 * rank
     parts = {"restoration": restoration, "severity": severity, "score": score, "rank": rank}
     if stage.detail:
+        assert isinstance(model.codec, Codec)  # the config sees to it
         parts["detail"] = log_detail(end, z_1, model.codec)
         total = total + stage.detail * parts["detail"]
     return Losses(total, parts)
