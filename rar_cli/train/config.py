@@ -45,8 +45,8 @@ class Stage:
     is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
     weights that the run began with make of them, not to the truth, so that they lose less (learning without
     forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
-    or colour than they were, so that none is known by heart. detail: weight of the loss that what is fine in the error
-    has of its own, beside that of the whole error.
+    or colour than they were, so that none is known by heart. detail: weight of `log_detail` beside `loss`, for what is
+    fine in the error.
     """
 
     name: str
