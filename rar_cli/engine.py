@@ -99,7 +99,7 @@ class Engine:
         return (self.device, torch.float32) if pixels <= LARGE_PX else (torch.device("cpu"), torch.float16)
 
     def encode(self, image: Tensor) -> Tensor:
-        """image (b, 3, h, w), float in [0, 1] or integer at full range -> latent, tile by tile, exactly."""
+        """image (b, 3, h, w), float, clipped to [0, 1], or integer at full range -> latent, tile by tile, exactly."""
         home = self.home(image.shape[-2] * image.shape[-1])
 
         def tile(part: Tensor) -> Tensor:
@@ -146,8 +146,10 @@ class Engine:
 
 
 def unit_range(image: Tensor) -> Tensor:
-    """integers at full range -> [0, 1]; floats stay."""
-    return image if image.is_floating_point() else image.float().div_(torch.iinfo(image.dtype).max)
+    """integers at full range -> [0, 1]; floats are clipped to that, as they would be in a file."""
+    if image.is_floating_point():
+        return image.clamp(0.0, 1.0)  # trained on files, the restorer undoes what clipping does to the light
+    return image.float().div_(torch.iinfo(image.dtype).max)
 
 
 def full_range(image: Tensor, dtype: torch.dtype) -> Tensor:

@@ -40,7 +40,7 @@ def heatmap(engine: Engine, image: torch.Tensor) -> Pixels:
         weight[window] += 1
     smooth = np.asarray(cv2.GaussianBlur(heat / weight, (0, 0), OVERLAP_PX / 2))
     colours = cv2.applyColorMap(np.rint(smooth.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    pixels = unit_range(image)[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
+    pixels = unit_range(image)[0].permute(1, 2, 0).numpy() * 255
     grey = pixels.mean(axis=2, keepdims=True)
     return np.rint(0.5 * grey + 0.5 * colours).astype(np.uint8)
 

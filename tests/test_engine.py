@@ -141,6 +141,13 @@ def test_integer_images_come_back_as_integers_and_agree_with_float(busy):
     assert (deeper.float() / 257 - exact * 255).abs().max() <= 0.51
 
 
+def test_what_is_beyond_the_range_counts_as_a_file_would_have_it(busy):
+    noisy = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(3)) * 1.6 - 0.3
+    engine = Engine(busy, "cpu", "float32")
+    assert torch.equal(engine.encode(noisy), engine.encode(noisy.clamp(0, 1)))
+    assert noisy.min() < 0  # the caller's picture stays
+
+
 def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, monkeypatch):
     image = torch.rand(1, 3, 200, 260)
     whole = restore(Engine(busy, "cpu", "float32"), image, policy(2))[0]

@@ -101,7 +101,10 @@ def _stack_suite(
 
 
 def _noise_suite(sigma: int, paths: Sequence[Path], seed: int) -> Suite:
-    """Additive white Gaussian noise, neither clipped nor rounded, as the denoising literature has it."""
+    """Additive white Gaussian noise, neither clipped nor rounded, as the denoising literature has it.
+
+    rar and its peers clip what they are given, as a file would have it.
+    """
 
     def pairs() -> Iterator[Pair]:
         for path in paths:
