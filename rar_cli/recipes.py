@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -74,11 +76,15 @@ class Recipe:
 
     steps: tuple[Step, ...] = ()
 
-    def apply(self, image: Image) -> list[Image]:
-        """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it."""
+    def apply(self, image: Image, grey: bool = False) -> list[Image]:
+        """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it.
+
+        grey: the picture is one channel thrice, and stays that: its grain is the same in all three.
+        """
         images = [image]
         for step in self.steps:
-            images.append(degrade(images[-1], step.degradation, step.severity, step.seed))
+            degraded = degrade(images[-1], step.degradation, step.severity, step.seed)
+            images.append(_thrice(degraded[..., 1]) if grey else degraded)
         return images
 
     def keeping(self, names: Collection[Degradation]) -> Recipe:
@@ -132,9 +138,18 @@ def focused_recipe(rng: Generator, focus: Sequence[Degradation]) -> Recipe:
     return Recipe(tuple(Step(d, float(rng.uniform(0.1, 1.0)), _seed(rng)) for d in order))
 
 
+def greyed(image: Image) -> Image:
+    """The picture without its colours, still of three channels."""
+    return _thrice(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+
+
 def quantise(image: Image) -> Image:
     """[0, 1] -> [0, 1] rounded to 8 bits, as every file does."""
     return (np.rint(image * 255.0) / 255.0).astype(np.float32)
+
+
+def _thrice(channel: NDArray[Any]) -> Image:
+    return np.repeat(channel[..., None], 3, axis=2)
 
 
 def _seed(rng: Generator) -> int:

@@ -85,13 +85,13 @@ def test_pictures_too_small_for_a_window_still_have_every_metric():
 @pytest.mark.parametrize("name", NAMES)
 def test_synthetic_suites_are_the_same_for_the_same_seed_and_differ_for_another(clean, name):
     first, again, other = (synthetic(name, clean, 1, seed) for seed in (0, 0, 1))
-    assert len(first) == {"mid": 17, "singles": 27, "stacked": 7, "cdd11": 11, "noise": 3, "clean": 1}[name]
+    assert len(first) == {"mid": 17, "singles": 27, "stacked": 7, "cdd11": 11, "noise": 3, "clean": 1, "grey": 20}[name]
     differs = []
     for a, b, c in zip(first, again, other, strict=True):
         x, y, z = (next(s.pairs()) for s in (a, b, c))
         assert np.array_equal(x.degraded, y.degraded)
         differs.append(not np.array_equal(x.degraded, z.degraded))
-        if a.name != "clean":
+        if not a.name.endswith("clean"):
             assert not np.array_equal(x.degraded, x.reference)
         assert x.degraded.shape == x.reference.shape
         assert len(x.truth) == 9
@@ -102,6 +102,17 @@ def test_noise_suites_have_the_sigma_they_say(clean):
     for suite, sigma in zip(synthetic("noise", clean, 1, 0), (15, 25, 50), strict=True):
         pair = next(suite.pairs())
         assert np.std(pair.degraded - pair.reference) * 255 == pytest.approx(sigma, rel=0.03)
+
+
+def test_grey_suites_have_no_colours_and_the_severities_of_the_coloured_ones(clean):
+    coloured = [*synthetic("mid", clean, 1, 0), *synthetic("noise", clean, 1, 0)]
+    for suite, like in zip(synthetic("grey", clean, 1, 0), coloured, strict=True):
+        assert suite.name == f"grey {like.name}"
+        pair = next(suite.pairs())
+        assert pair.truth == next(like.pairs()).truth
+        for image in (pair.degraded, pair.reference):
+            assert image.shape[2] == 3
+            assert np.ptp(image, axis=2).max() == 0
 
 
 def test_cdd11_has_its_eleven_combinations():

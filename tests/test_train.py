@@ -212,6 +212,24 @@ def test_a_share_of_the_photographs_is_retoned_and_their_truth_with_them(photos_
     assert torch.equal(batch(1.0).degraded[unharmed], batch(1.0).clean[unharmed])
 
 
+def test_a_share_of_the_pictures_has_no_colours_before_and_after(photos_dir):
+    photos = load_photos([photos_dir], 32)
+
+    def batch(share):
+        stage = Stage("old", "restorer", steps=1, crops=(Crops(24, 32, 32),), partial=0.3, grey=share)
+        return StepBatches(photos, TrainConfig("tiny", (stage,)))[0]
+
+    def coloured(images):
+        return (images.float().amax(1) - images.float().amin(1)).flatten(1).amax(1) > 0
+
+    old = batch(1.0)
+    clean, target, degraded = (coloured(images) for images in (old.clean, old.target, old.degraded))
+    assert 0 < clean.sum() < 12  # the tinted ones
+    assert torch.equal(clean, target)
+    assert torch.equal(clean, degraded)
+    assert coloured(batch(0.0).clean).all()
+
+
 def test_a_folder_without_large_enough_photos_is_refused(photos_dir):
     with pytest.raises(UsageError, match="at least 500 px"):
         load_photos([photos_dir], 500)

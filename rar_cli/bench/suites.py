@@ -12,7 +12,7 @@ import numpy as np
 from rar_cli.degradations import Image
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.images import FORMATS, read_picture
-from rar_cli.recipes import STACKED, Recipe, quantise, stack
+from rar_cli.recipes import STACKED, Recipe, greyed, quantise, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 D = Degradation
@@ -28,8 +28,9 @@ CDD11: tuple[tuple[Degradation, ...], ...] = (
 
 NOISE_SIGMAS = (15, 25, 50)
 
-NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean")
-"""Synthetic suites by name; "mid" is clean, the nine singles and the stacks at mid severity."""
+NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean", "grey")
+"""Synthetic suites by name; "mid" is clean, the nine singles and the stacks at mid severity, "grey" both that and
+"noise" of the same pictures without their colours."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def synthetic(name: str, clean: Path, limit: int | None, seed: int) -> list[Suit
     paths = _spread(_pictures(clean), limit)
     if not paths:
         raise UsageError(f"{clean}: no pictures found")
-    if name == "noise":
-        return [_noise_suite(sigma, paths, seed) for sigma in NOISE_SIGMAS]
-    return [_stack_suite(title, names, severity, paths, seed) for title, names, severity in _recipes(name)]
+    grey = name == "grey"
+    noisy = [_noise_suite(sigma, paths, seed, grey) for sigma in NOISE_SIGMAS] if grey or name == "noise" else []
+    recipes = [] if name == "noise" else _recipes("mid" if grey else name)
+    return [_stack_suite(title, names, severity, paths, seed, grey) for title, names, severity in recipes] + noisy
 
 
 def _recipes(name: str) -> list[tuple[str, tuple[Degradation, ...], float]]:
@@ -88,19 +90,19 @@ def _recipes(name: str) -> list[tuple[str, tuple[Degradation, ...], float]]:
 
 
 def _stack_suite(
-    title: str, names: tuple[Degradation, ...], severity: float, paths: Sequence[Path], seed: int
+    title: str, names: tuple[Degradation, ...], severity: float, paths: Sequence[Path], seed: int, grey: bool
 ) -> Suite:
     def pairs() -> Iterator[Pair]:
         for path in paths:
-            reference = _load(path)
+            reference = _reference(path, grey)
             recipe = stack(names, severity, _rng(seed, title, path)) if names else Recipe()
-            degraded = quantise(recipe.apply(reference)[-1])
+            degraded = quantise(recipe.apply(reference, grey)[-1])
             yield Pair(path.stem, degraded, reference, tuple(recipe.severities().tolist()))
 
-    return Suite(title, len(paths), pairs)
+    return Suite(f"grey {title}" if grey else title, len(paths), pairs)
 
 
-def _noise_suite(sigma: int, paths: Sequence[Path], seed: int) -> Suite:
+def _noise_suite(sigma: int, paths: Sequence[Path], seed: int, grey: bool) -> Suite:
     """Additive white Gaussian noise, neither clipped nor rounded, as the denoising literature has it.
 
     rar and its peers clip what they are given, as a file would have it.
@@ -108,12 +110,13 @@ def _noise_suite(sigma: int, paths: Sequence[Path], seed: int) -> Suite:
 
     def pairs() -> Iterator[Pair]:
         for path in paths:
-            reference = _load(path)
-            white = _rng(seed, str(sigma), path).standard_normal(reference.shape, np.float32)
+            reference = _reference(path, grey)
+            shape = (*reference.shape[:2], 1 if grey else 3)
+            white = _rng(seed, str(sigma), path).standard_normal(shape, np.float32)
             truth = tuple(float(d is D.NOISE) * ((sigma - 2) / 68) ** (1 / 1.2) for d in DEGRADATIONS)
             yield Pair(path.stem, reference + np.float32(sigma / 255) * white, reference, truth)
 
-    return Suite(f"noise sigma {sigma}", len(paths), pairs)
+    return Suite(f"{'grey ' if grey else ''}noise sigma {sigma}", len(paths), pairs)
 
 
 def _rng(seed: int, title: str, path: Path) -> np.random.Generator:
@@ -131,6 +134,11 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS)
+
+
+def _reference(path: Path, grey: bool) -> Image:
+    picture = _load(path)
+    return quantise(greyed(picture)) if grey else picture
 
 
 def _load(path: Path) -> Image:

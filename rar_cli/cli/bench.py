@@ -25,7 +25,7 @@ def bench_command(
         str | None,
         typer.Argument(
             metavar="[SUITE|FOLDER]",
-            help="mid, singles, stacked, cdd11, noise or clean with --data; or a folder: of degraded/ and "
+            help="mid, singles, stacked, cdd11, noise, clean or grey with --data; or a folder: of degraded/ and "
             "reference/, or of clean pictures (suite mid). Default: the shipped samples.",
         ),
     ] = None,

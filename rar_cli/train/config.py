@@ -45,8 +45,9 @@ class Stage:
     is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
     weights that the run began with make of them, not to the truth, so that they lose less (learning without
     forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
-    or colour than they were, so that none is known by heart. detail: weight of `log_detail` beside `loss`, for what is
-    fine in the error.
+    or colour than they were, so that none is known by heart. grey: share of pictures without colours, their noise alike
+    in all channels, as scans of old prints have it; a quarter of them tinted. detail: weight of `log_detail` beside
+    `loss`, for what is fine in the error.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Stage:
     focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
     keeps: bool = False
     retoned: float = 0.0
+    grey: float = 0.0
     detail: float = 0.0
 
     def __post_init__(self) -> None:

@@ -22,13 +22,15 @@ from torch.utils.data import Dataset
 
 from rar_cli.degradations import Image, to_linear, to_srgb
 from rar_cli.errors import UsageError
-from rar_cli.recipes import focused_recipe, quantise, random_recipe
+from rar_cli.recipes import focused_recipe, greyed, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 
 Photo = NDArray[np.uint8]
 OWN_SCALE_PX, MOST_OWN_SCALE = 512, 0.6
 """Share of the crops at a photograph's own scale: their side over the one, at most the other."""
+TINTED = 0.25
+"""Share of the grey pictures that are tinted as a whole, grain and all."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -188,16 +190,28 @@ class StepBatches(Dataset[Batch]):
         clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
         if stage.retoned and rng.random() < stage.retoned:
             clean = quantise(retoned(clean, rng))
+        grey = stage.grey > 0 and bool(rng.random() < stage.grey)
+        if grey:
+            clean = greyed(clean)
         recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
-        degraded = recipe.apply(clean)[-1]
+        degraded = recipe.apply(clean, grey)[-1]
         remove = np.ones(len(DEGRADATIONS), np.float32)
         target = clean
         if rng.random() < stage.partial:
             keep = _keep(rng)
             remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
             kept = recipe.keeping(keep)
-            target = degraded if kept == recipe else kept.apply(clean)[-1]
+            target = degraded if kept == recipe else kept.apply(clean, grey)[-1]
+        if grey and rng.random() < TINTED:
+            tint = _tint(rng)
+            clean, degraded, target = (image**tint for image in (clean, degraded, target))
         return _packed(clean), _packed(degraded), _packed(target), recipe.severities(), remove
+
+
+def _tint(rng: Generator) -> NDArray[np.float32]:
+    """A gamma per channel, as of a print in sepia or, sometimes, in blue."""
+    strength = rng.uniform(-0.2, 0.5)
+    return np.exp(np.float32(strength) * np.asarray((-0.6, 0.1, 1.0), np.float32))
 
 
 def _keep(rng: Generator) -> set[Degradation]:
