@@ -31,10 +31,6 @@ class Box(NamedTuple):
     left: int
     right: int
 
-    def of(self, image: Tensor) -> Tensor:
-        """This part of image (..., h, w), sharing its memory."""
-        return image[..., self.top : self.bottom, self.left : self.right]
-
 
 def inside(image: Tensor) -> Box:
     """What borders leave of one picture (3, h, w), float in [0, 1] or integer at full range; all where there is none.
@@ -51,13 +47,6 @@ def inside(image: Tensor) -> Box:
         left, right = _between(rows.transpose(1, 0, 2), full)
         box = Box(box.top + top, box.top + bottom, box.left + left, box.left + right)
     return box
-
-
-def put_back(part: Tensor, image: Tensor, box: Box) -> Tensor:
-    """Image (b, 3, h, w) with another inside of the same type; a copy."""
-    whole = image.clone()
-    box.of(whole).copy_(part)
-    return whole
 
 
 def _between(lines: NDArray[Any], full: float) -> tuple[int, int]:

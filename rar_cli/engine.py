@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rar_cli.borders import Box, inside, put_back
+from rar_cli.canvas import Canvas, canvas_of
 from rar_cli.codec import Codec
 from rar_cli.errors import UsageError
 from rar_cli.loop import Pass, rounds, settle
@@ -177,18 +177,21 @@ def restore(
     remove_mask: Tensor | None = None,
     keep_rounds: bool = False,
     on_pass: Callable[[Pass], None] | None = None,
+    whole: bool = False,
 ) -> tuple[Outcome, ...]:
     """Restore a batch, image (b, 3, h, w): encoded once, decoded once per picture. A border of one colour stays.
 
     image: float in [0, 1], or uint8 or uint16 at full range; outcomes come in the same type.
     policy: when to stop, by default as fitted with the weights. remove_mask: (9,), see `mask_of`.
     keep_rounds: decode every round too (for looking; the one case of more than one decode).
-    on_pass: told of each round as soon as it is judged.
+    on_pass: told of each round as soon as it is judged. whole: nothing is a border, and the networks see the picture
+    from its corner, wherever its blocks of compression begin.
     """
     size = (image.shape[-2], image.shape[-1])
-    boxes = [inside(each) for each in image]
-    if any(box != (0, size[0], 0, size[1]) for box in boxes):
-        return _within(boxes, engine, image, policy, remove_mask, keep_rounds, on_pass)
+    if not whole:
+        canvases = [canvas_of(each) for each in image]
+        if any(canvas != Canvas(0, size[0], 0, size[1]) for canvas in canvases):
+            return _on_canvases(canvases, engine, image, policy, remove_mask, keep_rounds, on_pass)
     with torch.inference_mode():
         mask = None if remove_mask is None else remove_mask.to(engine.device)
         stop = policy or engine.policy
@@ -213,8 +216,8 @@ def restore(
         return tuple(outcomes)
 
 
-def _within(
-    boxes: Sequence[Box],
+def _on_canvases(
+    canvases: Sequence[Canvas],
     engine: Engine,
     image: Tensor,
     policy: StopPolicy | None,
@@ -222,24 +225,25 @@ def _within(
     keep_rounds: bool,
     on_pass: Callable[[Pass], None] | None,
 ) -> tuple[Outcome, ...]:
-    """`restore` of what is inside of borders, those that are alike as one batch."""
+    """`restore` of what the networks are to see, where that is not all; alike canvases as one batch."""
     found: dict[int, Outcome] = {}
-    for box in dict.fromkeys(boxes):
-        members = [at for at, each in enumerate(boxes) if each == box]
+    for canvas in dict.fromkeys(canvases):
+        members = [at for at, each in enumerate(canvases) if each == canvas]
 
         def tell(step: Pass, members: list[int] = members) -> None:
             if on_pass is not None:
                 on_pass(replace(step, pictures=tuple(members[at] for at in step.pictures)))
 
-        parts = torch.cat([box.of(image[at : at + 1]) for at in members])
-        for at, outcome in zip(members, restore(engine, parts, policy, remove_mask, keep_rounds, tell), strict=True):
-            whole = image[at : at + 1].cpu()
+        seen = torch.cat([canvas.of(image[at : at + 1]) for at in members])
+        outcomes = restore(engine, seen, policy, remove_mask, keep_rounds, tell, whole=True)
+        for at, outcome in zip(members, outcomes, strict=True):
+            picture = image[at : at + 1]
             found[at] = replace(
                 outcome,
-                image=None if outcome.image is None else put_back(outcome.image, whole, box),
-                images=tuple(put_back(each, whole, box) for each in outcome.images),
+                image=None if outcome.image is None else canvas.put_back(outcome.image, picture),
+                images=tuple(canvas.put_back(each, picture) for each in outcome.images),
             )
-    return tuple(found[at] for at in range(len(boxes)))
+    return tuple(found[at] for at in range(len(canvases)))
 
 
 def _told(passes: Iterable[Pass], on_pass: Callable[[Pass], None]) -> Iterator[Pass]:
@@ -251,7 +255,7 @@ def _told(passes: Iterable[Pass], on_pass: Callable[[Pass], None]) -> Iterator[P
 def assess(engine: Engine, image: Tensor) -> Assessment:
     """Assess a picture, image (1, 3, h, w), as `restore` takes it, without restoring it: what a border leaves of it."""
     with torch.inference_mode():
-        return engine.assess(engine.encode(inside(image[0]).of(image)))
+        return engine.assess(engine.encode(canvas_of(image[0]).of(image)))
 
 
 def mask_of(only: Sequence[Degradation], keep: Sequence[Degradation]) -> Tensor | None:

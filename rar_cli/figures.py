@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rar_cli.borders import inside
 from rar_cli.engine import Engine, unit_range
 from rar_cli.places import OVERLAP_PX, places
 
@@ -34,19 +33,17 @@ def heatmap(engine: Engine, image: torch.Tensor) -> Pixels:
     The assessor judges overlapping windows of 128 px by themselves; a window counts with its largest
     severity. Small pictures are one window, and so one colour. A border has none.
     """
-    box = inside(image[0])
-    part = box.of(image)
-    heat, weight = (np.zeros(part.shape[-2:], np.float32) for _ in range(2))
-    for place in places(engine, part):
+    heat, weight = (np.zeros(image.shape[-2:], np.float32) for _ in range(2))
+    for place in places(engine, image):
         window = slice(*place.rows), slice(*place.columns)
         heat[window] += place.severities.max()
         weight[window] += 1
-    smooth = np.asarray(cv2.GaussianBlur(heat / weight, (0, 0), OVERLAP_PX / 2))
+    smooth = np.asarray(cv2.GaussianBlur(heat / weight.clip(1), (0, 0), OVERLAP_PX / 2))
     colours = cv2.applyColorMap(np.rint(smooth.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    drawn = unit_range(image)[0].permute(1, 2, 0).numpy() * 255
-    window = slice(box.top, box.bottom), slice(box.left, box.right)
-    drawn[window] = 0.5 * drawn[window].mean(axis=2, keepdims=True) + 0.5 * colours
-    return np.rint(drawn).astype(np.uint8)
+    pixels = unit_range(image)[0].permute(1, 2, 0).numpy() * 255
+    grey = pixels.mean(axis=2, keepdims=True)
+    judged = weight[..., None] > 0
+    return np.rint(np.where(judged, 0.5 * grey + 0.5 * colours, pixels)).astype(np.uint8)
 
 
 def _labelled(pixels: Pixels, label: str) -> Pixels:

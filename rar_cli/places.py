@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rar_cli.engine import Engine
+from rar_cli.borders import inside
+from rar_cli.engine import Engine, assess
 from rar_cli.report import WORDS, word_for
 from rar_cli.tiling import Span, even_spans
 from rar_cli.types import DEGRADATIONS
@@ -33,14 +34,15 @@ class Place:
 
 
 def places(engine: Engine, image: torch.Tensor) -> list[Place]:
-    """Image (1, 3, h, w) -> overlapping windows of 128 px, each judged by itself."""
+    """Image (1, 3, h, w) -> overlapping windows of 128 px inside of its border, each judged by itself."""
     found = []
-    with torch.inference_mode():
-        for rows in even_spans(image.shape[-2], WINDOW_PX, OVERLAP_PX):
-            for columns in even_spans(image.shape[-1], WINDOW_PX, OVERLAP_PX):
-                window = image[..., slice(*rows), slice(*columns)]
-                severities = engine.assess(engine.encode(window)).severities[0].float().cpu().numpy()
-                found.append(Place(rows, columns, severities))
+    box = inside(image[0])
+    for top, bottom in even_spans(box.bottom - box.top, WINDOW_PX, OVERLAP_PX):
+        for left, right in even_spans(box.right - box.left, WINDOW_PX, OVERLAP_PX):
+            rows, columns = (box.top + top, box.top + bottom), (box.left + left, box.left + right)
+            window = image[..., slice(*rows), slice(*columns)]
+            severities = assess(engine, window).severities[0].float().cpu().numpy()
+            found.append(Place(rows, columns, severities))
     return found
 
 

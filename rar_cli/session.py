@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 
 from rar_cli import batch, log
 from rar_cli.batch import Options, Run, Stop, Summary
-from rar_cli.borders import inside
 from rar_cli.encoding import encode_picture, write_bytes
 from rar_cli.engine import Engine, assess, mask_of, pick_device
 from rar_cli.errors import ImageError, UsageError
@@ -291,8 +290,7 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explaine
     try:
         picture = read_picture(sys.stdin.buffer.read() if path is None else path.read_bytes(), name)
         image = picture_to_image(picture)
-        part = inside(image[0]).of(image)
-        assessment = assess(engine, part)
+        assessment = assess(engine, image)
         severities = assessment.severities[0].tolist()
         score = float(assessment.score[0])
         verdict, _ = judge(0, score, None, severities, policy)
@@ -303,9 +301,7 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explaine
             height=picture.size[0], width=picture.size[1],
         )  # fmt: skip
         if explained:
-            record["explanation"] = explain(
-                score, np.asarray(severities), places(engine, part), (part.shape[-2], part.shape[-1])
-            )
+            record["explanation"] = explain(score, np.asarray(severities), places(engine, image), picture.size)
     except ImageError as error:
         record["error"] = str(error)
     except OSError as error:

@@ -4,9 +4,6 @@ import pytest
 import torch
 
 from rar_cli.borders import Box, inside
-from rar_cli.engine import Engine, assess, restore
-from rar_cli.figures import heatmap
-from tests.test_engine import policy
 
 
 def scene(height=60, width=80, seed=0):
@@ -66,40 +63,3 @@ def test_a_sky_that_fades_is_no_border():
     fade = torch.linspace(0, 200, 120)[None, :, None].expand(3, 120, 90).round().to(torch.uint8)
     both = torch.cat([fade, fade.flip(1)], 1)
     assert inside(both) == whole(both)
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
-def test_what_is_inside_is_restored_as_if_it_were_alone_and_the_border_stays(busy, dtype):
-    engine = Engine(busy, "cpu", "float32")
-    framed = bordered(scene(), 255, 12, 12, 8, 8)[None]
-    if dtype != torch.uint8:
-        framed = (framed.float() / 255 if dtype.is_floating_point else framed.int() * 257).to(dtype)
-    within = framed[..., 12:72, 8:88]
-    (got,), (alone,) = (restore(engine, each, policy(2), keep_rounds=True) for each in (framed, within))
-    assert got.restoration.trace[-1].score == alone.restoration.trace[-1].score
-    assert got.image is not None
-    for mine, other in zip((got.image, *got.images), (alone.image, *alone.images), strict=True):
-        assert mine.dtype == dtype
-        assert torch.equal(mine[..., 12:72, 8:88], other)
-        outside = torch.ones(framed.shape, dtype=torch.bool)
-        outside[..., 12:72, 8:88] = False
-        assert torch.equal(mine[outside], framed[outside])
-    assert torch.equal(assess(engine, framed).score, assess(engine, within).score)
-
-
-def test_pictures_of_a_batch_have_borders_of_their_own_and_tell_of_their_rounds(busy):
-    engine = Engine(busy, "cpu", "float32")
-    batch = torch.stack([scene(84, 96), bordered(scene(), 0, 12, 12, 8, 8), scene(84, 96, seed=1)])
-    told = []
-    together = restore(engine, batch, policy(1), on_pass=told.append)
-    for at, outcome in enumerate(together):
-        (alone,) = restore(engine, batch[at : at + 1], policy(1))
-        torch.testing.assert_close(outcome.image, alone.image, rtol=0, atol=1)
-    assert sorted(place for step in told if step.index == 0 for place in step.pictures) == [0, 1, 2]
-
-
-def test_a_heat_map_leaves_the_border_without_colours(busy):
-    framed = bordered(scene(), 255, 12, 12, 8, 8)[None]
-    drawn = heatmap(Engine(busy, "cpu", "float32"), framed)
-    assert (drawn[:12] == 255).all()
-    assert np.ptp(drawn[12:72, 8:88], axis=2).max() > 50
