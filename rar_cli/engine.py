@@ -15,7 +15,8 @@ from torch import Tensor
 from rar_cli.canvas import Canvas, canvas_of
 from rar_cli.codec import Codec
 from rar_cli.errors import UsageError
-from rar_cli.loop import Pass, rounds, settle
+from rar_cli.grain import NOISE, Grain, stays
+from rar_cli.loop import Assess, Move, Pass, rounds, settle
 from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.tiling import by_tiles, by_windows
@@ -130,6 +131,13 @@ class Engine:
         tile, overlap = self.tile_px // self.factor, OVERLAP_PX // self.factor
         return by_windows(window, latent, tile, overlap, self.model.params.restorer.multiple, origin)
 
+    def for_the_loop(self, remove_mask: Tensor | None) -> tuple[Assess, Move]:
+        """Assess and move as the loop takes them, for what is to be removed, (9,)."""
+        if not stays(remove_mask):
+            return self.assess, self.move
+        grain = Grain(self.assess, self.move, self.policy.clear_severities(0)[NOISE])
+        return grain.assess, grain.move
+
     def _moved(self, *told: Tensor) -> Tensor:
         with self.autocast():
             return self.model.move(*told, times=self.times).float()
@@ -197,7 +205,7 @@ def restore(
         stop = policy or engine.policy
         # The loop alone holds the latent, and nobody the picture: of a large one, that is all that fits.
         kind = image.dtype
-        passes: Iterable[Pass] = rounds(engine.assess, engine.move, engine.encode(image), stop, mask)
+        passes: Iterable[Pass] = rounds(*engine.for_the_loop(remove_mask), engine.encode(image), stop, mask)
         del image
         if on_pass is not None:
             passes = _told(passes, on_pass)

@@ -25,6 +25,7 @@ FLOORS = [
     {"assessor"},
     {"large"},
     {"model", "loop", "progress"},
+    {"grain"},
     {"engine", "train", "gallery"},
     {"places", "tracing"},
     {"bench", "figures"},
