@@ -50,11 +50,32 @@ def test_blocks_of_a_picture_within_a_border_are_found():
     assert canvas_of(moved) == Canvas(13, 213, 6, 206, 3, 5)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "more"),
+    [(48, 200, (80, 0)), (200, 95, (0, 40)), (95, 96, (40, 0)), (1, 1, (128, 128)), (96, 96, (0, 0))],
+)
+def test_small_pictures_are_continued_to_the_size_of_crops_in_training(height, width, more):
+    image = torch.rand(3, height, width)
+    canvas = canvas_of(image)
+    assert canvas == Canvas(0, height, 0, width, *more)
+    seen = canvas.of(image[None])
+    assert seen.shape == (1, 3, height + more[0], width + more[1])
+    assert torch.equal(canvas.put_back(seen * 0.5, image[None])[0], image * 0.5)
+
+
+def test_blocks_stay_in_line_where_a_small_picture_is_continued():
+    for rows, columns in ((0, 0), (3, 5)):
+        image = coded(20, rows, columns, side=80)
+        seen = canvas_of(image).of(image[None])[0]
+        assert min(seen.shape[1:]) >= 128
+        assert offset_of(seen) == (0, 0)
+
+
 def test_what_was_cropped_is_seen_as_what_was_not(busy):
     engine = Engine(busy, "cpu", "float32")
     image = coded(20, 3, 5)[None]
     (got,) = restore(engine, image, policy(1), keep_rounds=True)
-    continued = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (3, 0), (5, 0)), mode="reflect"))
+    continued = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (3, 0), (5, 0)), mode="symmetric"))
     (other,) = restore(engine, continued, policy(1), whole=True)
     assert torch.equal(got.image, other.image[..., 3:, 5:])
     assert torch.equal(got.images[-1], got.image)

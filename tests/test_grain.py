@@ -67,10 +67,10 @@ def test_without_noise_one_transport_is_made_as_ever(busy):
 
     engine.move = counted
     engine.policy = policy(1)  # clear: 0.0, so that all noise counts
-    restore(engine, image, policy(1), mask)
+    restore(engine, image, policy(1), mask, whole=True)
     assert len(calls) == 2
     engine.policy = type(policy(1))(clear_severity=1.0)
-    (one, _) = restore(engine, image, policy(1), mask)
+    (one, _) = restore(engine, image, policy(1), mask, whole=True)
     assert len(calls) == 3
     latent = engine.encode(image[:1])
     alone = Engine.move(engine, latent, engine.assess(latent, mask).condition)
