@@ -1,0 +1,102 @@
+"""Pictures unlike those of training: with bars or paper around them, cropped after compression, small, without colours.
+
+    python benchmarks/odd_pictures.py PHOTOS --limit 16
+
+PHOTOS is a folder of clean pictures. Prints one JSON line per kind and degradation: how many dB the whole restoration
+gains in what is shown, with the picture as the networks see it now (`canvas.py`) and with all of it as it is.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from rar_cli.degradations import Image
+from rar_cli.engine import Engine, load, restore
+from rar_cli.images import as_8_bit, read_picture
+from rar_cli.recipes import greyed, quantise, stack
+from rar_cli.types import Degradation
+
+D = Degradation
+SIDE_PX = 256
+SEVERITY = 0.5
+SCENE = (D.LOW_LIGHT, D.HAZE, D.RAIN)
+"""What is wrong with a scene; a border comes after it, and before all else."""
+KINDS = ("plain", "black bars", "white paper", "cropped", "48 px", "64 px", "grey")
+
+Sample = tuple[Image, Image, tuple[slice, slice]]
+"""Degraded, clean, and the part that is measured."""
+
+
+def bordered(image: Image, kind: str) -> tuple[Image, tuple[slice, slice]]:
+    """Bars of 42 px above and below, or paper of 27 px on all sides."""
+    rows, columns, value = (42, 0, 0.0) if kind == "black bars" else (27, 27, 1.0)
+    around = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), constant_values=np.float32(value))
+    return around, (slice(rows, rows + image.shape[0]), slice(columns, columns + image.shape[1]))
+
+
+def sample(photo: Image, kind: str, degradation: D, seed: int) -> Sample:
+    """One pair of a kind."""
+    recipe = stack((degradation,), SEVERITY, np.random.default_rng(seed))
+    everything = (slice(None), slice(None))
+    if kind.endswith(" px"):
+        scale = int(kind.split()[0]) / min(photo.shape[:2])
+        clean = quantise(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        return quantise(recipe.apply(clean)[-1]), clean, everything
+    y, x = ((side - SIDE_PX) // 2 for side in photo.shape[:2])
+    clean = photo[y : y + SIDE_PX, x : x + SIDE_PX]
+    if kind == "grey":
+        clean = quantise(greyed(clean))
+        return quantise(recipe.apply(clean, grey=True)[-1]), clean, everything
+    if kind == "cropped":
+        return quantise(recipe.apply(clean)[-1])[3:, 5:], clean[3:, 5:], everything
+    if kind == "plain":
+        return quantise(recipe.apply(clean)[-1]), clean, everything
+    framed, inner = bordered(clean, kind)
+    if degradation in SCENE:
+        return quantise(bordered(recipe.apply(clean)[-1], kind)[0]), framed, inner
+    return quantise(recipe.apply(framed)[-1]), framed, inner
+
+
+def gain_db(engine: Engine, given: Sample, whole: bool) -> float:
+    """Of one whole restoration."""
+    degraded, clean, part = given
+    batch = torch.from_numpy(np.ascontiguousarray(degraded)).permute(2, 0, 1).unsqueeze(0)
+    (outcome,) = restore(engine, batch, whole=whole)
+    if outcome.image is None:
+        return 0.0
+    errors = [np.mean((x[part] - clean[part]) ** 2) for x in (degraded, outcome.image[0].permute(1, 2, 0).numpy())]
+    return float(10 * np.log10((errors[0] + 1e-10) / (errors[1] + 1e-10)))
+
+
+def samples(photos: list[Image], kind: str, degradation: D) -> Iterator[Sample]:
+    """Of all photographs."""
+    for seed, photo in enumerate(photos):
+        yield sample(photo, kind, degradation, seed)
+
+
+def main() -> None:
+    """Measure every kind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--limit", type=int, default=16)
+    parser.add_argument("--weights", default="rar-s")
+    options = parser.parse_args()
+    engine = load(options.weights)
+    paths = sorted(p for p in options.photos.rglob("*") if p.suffix.lower() in {".png", ".jpg"})
+    paths = paths[:: max(len(paths) // options.limit, 1)][: options.limit]
+    photos = [as_8_bit(read_picture(p.read_bytes(), str(p))).pixels.astype(np.float32) / 255.0 for p in paths]
+    for kind in KINDS:
+        for degradation in (D.NOISE, D.JPEG, D.BLUR, *SCENE):
+            given = list(samples(photos, kind, degradation))
+            now, before = (np.mean([gain_db(engine, each, whole) for each in given]) for whole in (False, True))
+            figures = {"gain_db": round(float(now), 2), "as_it_is_db": round(float(before), 2)}
+            print(json.dumps({"kind": kind, "degradation": degradation, **figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
