@@ -242,8 +242,8 @@ def _on_canvases(
             if on_pass is not None:
                 on_pass(replace(step, pictures=tuple(members[at] for at in step.pictures)))
 
-        seen = torch.cat([canvas.of(image[at : at + 1]) for at in members])
-        outcomes = restore(engine, seen, policy, remove_mask, keep_rounds, tell, whole=True)
+        parts = (canvas.of(image[at : at + 1]) for at in members)
+        outcomes = restore(engine, torch.cat(list(parts)), policy, remove_mask, keep_rounds, tell, whole=True)
         for at, outcome in zip(members, outcomes, strict=True):
             picture = image[at : at + 1]
             found[at] = replace(
