@@ -8,16 +8,16 @@ gains in what is shown, with the picture as the networks see it now (`canvas.py`
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from rar_cli.bench.metrics import psnr_db
+from rar_cli.bench.suites import synthetic
 from rar_cli.degradations import Image
 from rar_cli.engine import Engine, load, restore
-from rar_cli.images import as_8_bit, read_picture
 from rar_cli.recipes import greyed, quantise, stack
 from rar_cli.types import Degradation
 
@@ -69,14 +69,8 @@ def gain_db(engine: Engine, given: Sample, whole: bool) -> float:
     (outcome,) = restore(engine, batch, whole=whole)
     if outcome.image is None:
         return 0.0
-    errors = [np.mean((x[part] - clean[part]) ** 2) for x in (degraded, outcome.image[0].permute(1, 2, 0).numpy())]
-    return float(10 * np.log10((errors[0] + 1e-10) / (errors[1] + 1e-10)))
-
-
-def samples(photos: list[Image], kind: str, degradation: D) -> Iterator[Sample]:
-    """Of all photographs."""
-    for seed, photo in enumerate(photos):
-        yield sample(photo, kind, degradation, seed)
+    restored = outcome.image[0].permute(1, 2, 0).numpy()
+    return psnr_db(restored[part], clean[part]) - psnr_db(degraded[part], clean[part])
 
 
 def main() -> None:
@@ -87,12 +81,11 @@ def main() -> None:
     parser.add_argument("--weights", default="rar-s")
     options = parser.parse_args()
     engine = load(options.weights)
-    paths = sorted(p for p in options.photos.rglob("*") if p.suffix.lower() in {".png", ".jpg"})
-    paths = paths[:: max(len(paths) // options.limit, 1)][: options.limit]
-    photos = [as_8_bit(read_picture(p.read_bytes(), str(p))).pixels.astype(np.float32) / 255.0 for p in paths]
+    (suite,) = synthetic("clean", options.photos, options.limit, seed=0)
+    photos = [pair.reference for pair in suite.pairs()]
     for kind in KINDS:
         for degradation in (D.NOISE, D.JPEG, D.BLUR, *SCENE):
-            given = list(samples(photos, kind, degradation))
+            given = [sample(photo, kind, degradation, seed) for seed, photo in enumerate(photos)]
             now, before = (np.mean([gain_db(engine, each, whole) for each in given]) for whole in (False, True))
             figures = {"gain_db": round(float(now), 2), "as_it_is_db": round(float(before), 2)}
             print(json.dumps({"kind": kind, "degradation": degradation, **figures}), flush=True)

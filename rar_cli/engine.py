@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -237,13 +238,13 @@ def _on_canvases(
     found: dict[int, Outcome] = {}
     for canvas in dict.fromkeys(canvases):
         members = [at for at, each in enumerate(canvases) if each == canvas]
-
-        def tell(step: Pass, members: list[int] = members) -> None:
-            if on_pass is not None:
-                on_pass(replace(step, pictures=tuple(members[at] for at in step.pictures)))
-
-        parts = (canvas.of(image[at : at + 1]) for at in members)
-        outcomes = restore(engine, torch.cat(list(parts)), policy, remove_mask, keep_rounds, tell, whole=True)
+        tell = None if on_pass is None else partial(_tell_of, on_pass, members)
+        # Only `restore` holds what is seen, so that it can let go of it once it is encoded.
+        outcomes = restore(
+            engine,
+            torch.cat([canvas.of(image[at : at + 1]) for at in members]),
+            policy, remove_mask, keep_rounds, tell, whole=True,
+        )  # fmt: skip
         for at, outcome in zip(members, outcomes, strict=True):
             picture = image[at : at + 1]
             found[at] = replace(
@@ -252,6 +253,11 @@ def _on_canvases(
                 images=tuple(canvas.put_back(each, picture) for each in outcome.images),
             )
     return tuple(found[at] for at in range(len(canvases)))
+
+
+def _tell_of(on_pass: Callable[[Pass], None], members: Sequence[int], step: Pass) -> None:
+    """Tell of a round of some pictures of a batch, by their places in all of it."""
+    on_pass(replace(step, pictures=tuple(members[at] for at in step.pictures)))
 
 
 def _told(passes: Iterable[Pass], on_pass: Callable[[Pass], None]) -> Iterator[Pass]:

@@ -36,16 +36,15 @@ class Grain:
     def assess(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment:
         """As the engine's, but of a condition (b, 2 n + 1, d) that `move` takes apart."""
         assert remove_mask is not None  # there would be nothing to leave
-        assessment = self.engine_assess(latent, remove_mask=remove_mask)
-        noisy = (assessment.severities[:, NOISE] > self.clear)[:, None, None]
-        wanted = remove_mask.expand(len(latent), -1)
-        alone = torch.zeros_like(wanted)
-        alone[:, NOISE] = 1.0
-        both = self.engine_assess(latent, remove_mask=wanted + alone).condition
-        condition = torch.where(noisy, both, assessment.condition)
-        alone = self.engine_assess(latent, remove_mask=alone).condition
-        flag = noisy.to(condition.dtype).expand_as(condition[:, :1])  # the loop picks pictures out of one tensor
-        return replace(assessment, condition=torch.cat([condition, alone, flag], dim=1))
+        alone = torch.zeros_like(remove_mask)
+        alone[..., NOISE] = 1.0
+        assessment = self.engine_assess(latent, remove_mask=alone)  # what is found depends on no mask
+        noisy = (assessment.severities[:, NOISE] > self.clear).to(remove_mask.dtype)
+        wanted = remove_mask + noisy[:, None] * alone
+        condition = self.engine_assess(latent, remove_mask=wanted).condition
+        flag = noisy[:, None, None].to(condition.dtype).expand_as(condition[:, :1])
+        # One tensor, for the loop picks pictures out of it.
+        return replace(assessment, condition=torch.cat([condition, assessment.condition, flag], dim=1))
 
     def move(self, latent: Tensor, condition: Tensor, origin: Tensor | None, /) -> Tensor:
         """latent (b, c, h, w) -> the same without what is wanted, and with its grain."""

@@ -19,8 +19,8 @@ SURE = 5.0
 """Standard errors that steps between blocks stand out by, over both directions."""
 MOST_STEP = 0.05
 """Larger steps are edges of what is shown."""
-ENOUGH_PX = 2048
-"""Of the middle of a picture's sides."""
+MOST_PX = 2048
+"""Of a side that are looked at, in its middle."""
 
 
 def offset_of(image: Tensor) -> tuple[int, int]:
@@ -31,8 +31,8 @@ def offset_of(image: Tensor) -> tuple[int, int]:
     """
     full = 1.0 if image.is_floating_point() else float(torch.iinfo(image.dtype).max)
     height, width = image.shape[-2:]
-    top, left = (max(side - ENOUGH_PX, 0) // 2 // BLOCK_PX * BLOCK_PX for side in (height, width))
-    part = image[:, top : top + ENOUGH_PX, left : left + ENOUGH_PX].permute(1, 2, 0).cpu().numpy()
+    top, left = (max(side - MOST_PX, 0) // 2 // BLOCK_PX * BLOCK_PX for side in (height, width))
+    part = image[:, top : top + MOST_PX, left : left + MOST_PX].permute(1, 2, 0).cpu().numpy()
     if min(part.shape[:2]) < 4 * BLOCK_PX:
         return 0, 0
     luma = cv2.cvtColor(np.ascontiguousarray(part, dtype=np.float32) / np.float32(full), cv2.COLOR_RGB2GRAY)
