@@ -70,9 +70,23 @@ def jpeg(image: Image, severity: float, rng: Generator) -> Image:
     if rng.random() < 0.2:
         first = int(rng.integers(quality, 96))
         dy, dx = (int(v) for v in rng.integers(0, 8, 2))
-        image = np.roll(_recompress(np.roll(image, (dy, dx), (0, 1)), first, ".jpg", rng), (-dy, -dx), (0, 1))
+        image = np.roll(recompress(np.roll(image, (dy, dx), (0, 1)), first, ".jpg", rng), (-dy, -dx), (0, 1))
     extension = ".webp" if rng.random() < 0.15 else ".jpg"
-    return _recompress(image, quality, extension, rng)
+    return recompress(image, quality, extension, rng)
+
+
+def recompress(image: Image, quality: int, extension: str, rng: Generator) -> Image:
+    """The image (h, w, 3) as a file gives it back: ".webp", or ".jpg" of 4:2:0 or 4:4:4; quality 1 to 100."""
+    pixels = np.rint(np.clip(image, 0, 1) * 255.0).astype(np.uint8)
+    if extension == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+    else:
+        halved = rng.random() < 0.7
+        sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    _, data = cv2.imencode(extension, pixels[..., ::-1], options)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return (decoded[..., ::-1].astype(np.float32) / 255.0).astype(np.float32)
 
 
 # --- optics -------------------------------------------------------------------------------------
@@ -257,19 +271,6 @@ def _correlated(rng: Generator, shape: tuple[int, ...], sigma: float) -> Image:
     white = rng.standard_normal(shape, np.float32)
     smooth = cv2.GaussianBlur(white, (0, 0), sigma).reshape(shape)
     return np.asarray(smooth / (smooth.std() + 1e-6), np.float32)
-
-
-def _recompress(image: Image, quality: int, extension: str, rng: Generator) -> Image:
-    pixels = np.rint(np.clip(image, 0, 1) * 255.0).astype(np.uint8)
-    if extension == ".webp":
-        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
-    else:
-        halved = rng.random() < 0.7
-        sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    _, data = cv2.imencode(extension, pixels[..., ::-1], options)
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    return (decoded[..., ::-1].astype(np.float32) / 255.0).astype(np.float32)
 
 
 def _smooth_field(shape: tuple[int, int], cells: int, rng: Generator) -> NDArray[np.float32]:

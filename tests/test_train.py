@@ -230,6 +230,26 @@ def test_a_share_of_the_pictures_has_no_colours_before_and_after(photos_dir):
     assert coloured(batch(0.0).clean).all()
 
 
+def test_a_fine_file_is_no_damage_and_changes_nothing_else(photos_dir):
+    photos = load_photos([photos_dir], 32)
+
+    def batch(share):
+        stage = Stage("files", "restorer", steps=1, crops=(Crops(24, 32, 32),), partial=0.3, resaved=share)
+        return StepBatches(photos, TrainConfig("tiny", (stage,)))[0].unpacked()
+
+    resaved, plain = batch(1.0), batch(0.0)
+    first = {name: value[:1] for name, value in plain.tensors().items()}
+    for name in ("clean", "target", "severities", "remove_mask"):
+        assert torch.equal(resaved.tensors()[name][:1], first[name])  # later pictures draw other numbers
+    assert not torch.equal(resaved.degraded[:1], first["degraded"])
+    unharmed = resaved.severities.sum(1) == 0
+    assert torch.equal(resaved.target[unharmed], resaved.clean[unharmed])
+    error = (resaved.degraded - resaved.clean)[unharmed].square().flatten(1).mean(1)
+    assert len(error)
+    assert (0 < error).all()
+    assert (error < 10**-3.0).all()
+
+
 def test_a_folder_without_large_enough_photos_is_refused(photos_dir):
     with pytest.raises(UsageError, match="at least 500 px"):
         load_photos([photos_dir], 500)

@@ -46,8 +46,9 @@ class Stage:
     weights that the run began with make of them, not to the truth, so that they lose less (learning without
     forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
     or colour than they were, so that none is known by heart. grey: share of pictures without colours, their noise alike
-    in all channels, as scans of old prints have it; a quarter of them tinted. detail: weight of `log_detail` beside
-    `loss`, for what is fine in the error.
+    in all channels, as scans of old prints have it; a quarter of them tinted. resaved: share of pictures, clean or
+    degraded, that were written once more as a fine JPEG or WebP; neither severities nor target know of it. detail:
+    weight of `log_detail` beside `loss`, for what is fine in the error.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Stage:
     keeps: bool = False
     retoned: float = 0.0
     grey: float = 0.0
+    resaved: float = 0.0
     detail: float = 0.0
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rar_cli.degradations import Image, to_linear, to_srgb
+from rar_cli.degradations import Image, recompress, to_linear, to_srgb
 from rar_cli.errors import UsageError
 from rar_cli.recipes import focused_recipe, greyed, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
@@ -31,6 +31,8 @@ OWN_SCALE_PX, MOST_OWN_SCALE = 512, 0.6
 """Share of the crops at a photograph's own scale: their side over the one, at most the other."""
 TINTED = 0.25
 """Share of the grey pictures that are tinted as a whole, grain and all."""
+FINE = (78, 99)
+"""Qualities from the one to below the other, at which a file does not show: no damage, and no word of severity."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -135,6 +137,16 @@ def retoned(image: Image, rng: Generator) -> Image:
     return np.clip(toned, 0.0, 1.0).astype(np.float32)
 
 
+def resaved(image: Image, rng: Generator) -> Image:
+    """The picture as it comes out of the file that most are kept in, a fine JPEG or WebP.
+
+    Most photographs to train on are such files as well, and degrading them wipes out the traces: if no degraded picture
+    had any, they would pass for a sign that nothing is wrong.
+    """
+    extension = ".webp" if rng.random() < 0.15 else ".jpg"
+    return recompress(image, int(rng.integers(*FINE)), extension, rng)
+
+
 def leave_signals_to_the_run(_: int) -> None:
     """For a worker that makes batches: a terminal and a scheduler signal it too, and no step ends without it."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -205,6 +217,8 @@ class StepBatches(Dataset[Batch]):
         if grey and rng.random() < TINTED:
             tint = _tint(rng)
             clean, degraded, target = (image**tint for image in (clean, degraded, target))
+        if stage.resaved and rng.random() < stage.resaved:
+            degraded = resaved(degraded, rng)
         return _packed(clean), _packed(degraded), _packed(target), recipe.severities(), remove
 
 
