@@ -47,6 +47,19 @@ def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pict
     assert policy.clear_severities(0)[0] < 0.2 < 0.3 <= policy.clear_severities(0)[5]
 
 
+def test_one_clear_severity_is_swapped_for_another_where_that_is_worth_more():
+    # One clean picture in twenty may be touched: the one that seems noisy, for two gains, or the hazy one, for three.
+    def seeming(noise, haze, gain):
+        severities = ((noise, *4 * (0.0,), haze, *3 * (0.0,)), 9 * (0.0,))
+        return Course(not gain, (40.0, 50.0), severities, (24.0, 24.0 + gain))
+
+    clean = [seeming(0.0, 0.0, 0.0)] * 18 + [seeming(0.05, 0.0, 0.0), seeming(0.0, 0.2, 0.0)]
+    degraded = [seeming(0.04, 0.0, 1.0)] * 2 + [seeming(0.0, 0.15, 1.0)] * 3
+    _, found = fit(clean + degraded)
+    assert found["clean_accepted"] == 0.95
+    assert found["gain_db"] == pytest.approx(3 / 5)
+
+
 def test_another_round_is_given_to_what_gains_by_it_alone():
     # What is dark after round 1 gains by round 2, what is noisy then loses, and the score tells neither.
     dark, noisy = ((*4 * (0.0,), 0.6, *4 * (0.0,)), (0.6, *8 * (0.0,)))

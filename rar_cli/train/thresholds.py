@@ -39,6 +39,8 @@ LEAST_CLEAR = 0.02
 LOUDEST_CLEAN = 8
 """Clean pictures whose severities a refinement steps through."""
 REFINEMENTS = 2
+SWAPPED = 4
+"""Clear severities on either side that a swap of two tries."""
 
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
@@ -122,7 +124,7 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
-    """The best policy of the grid, refined one clear severity at a time, and its figures.
+    """The best policy of the grid, refined one and two clear severities at a time, and its figures.
 
     Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can.
     """
@@ -130,7 +132,7 @@ def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     refined = []
     for accept, first in itertools.product(ACCEPT_SCORES, FIRST_GAINS):
         start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for gain, clear in rest])
-        refined.append(_refined(found, start))
+        refined.append(_swapped(found, _refined(found, start)))
     best = _later(found, _best(found, refined))
     return best, figures(found, best)
 
@@ -149,12 +151,31 @@ def _later(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
 
 def _refined(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
     """One clear severity at a time: letting one more clean picture pass may pay for a stricter other."""
-    seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
     for place in list(range(len(DEGRADATIONS))) * REFINEMENTS:
-        just_above = (max(round(float(v) + 0.001, 3), LEAST_CLEAR) for v in seen[:, place])
-        values = sorted({policy.clear_severities(0)[place], *just_above})
+        values = _near(found, policy)[place]
         policy = _best(found, [_with(policy, "clear_severity", place, value) for value in values])
     return policy
+
+
+def _swapped(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
+    """Two clear severities at a time, one laxer and one stricter: either alone may be worth less, or let too few clean
+    pictures pass."""
+    values, now = _near(found, policy), policy.clear_severities(0)
+    trials = [policy]
+    for up, down in itertools.permutations(range(len(DEGRADATIONS)), 2):
+        laxer = [value for value in values[up] if value > now[up]][:SWAPPED]
+        stricter = [value for value in values[down] if value < now[down]][-SWAPPED:]
+        for more, less in itertools.product(laxer, stricter):
+            trials.append(_with(_with(policy, "clear_severity", up, more), "clear_severity", down, less))
+    return _best(found, trials)
+
+
+def _near(found: Sequence[Course], policy: StopPolicy) -> list[list[float]]:
+    """For each degradation its clear severity and those just above what the loudest clean pictures show, ascending."""
+    seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
+    just_above = np.maximum(np.round(seen + 0.001, 3), LEAST_CLEAR)
+    now = policy.clear_severities(0)
+    return [sorted({now[place], *just_above[:, place].tolist()}) for place in range(len(DEGRADATIONS))]
 
 
 def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
