@@ -127,13 +127,14 @@ def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0
     return Recipe(tuple(Step(Degradation(d), float(rng.uniform(0.1, mildest)), _seed(rng)) for d in order))
 
 
-def focused_recipe(rng: Generator, focus: Sequence[Degradation]) -> Recipe:
+def focused_recipe(rng: Generator, focus: Sequence[str]) -> Recipe:
     """One of `focus`, in half of the recipes alone, else with noise, JPEG or low light; severities over [0.1, 1].
 
-    For what takes more examples to learn than its share of the random recipes.
+    focus: degradations, or stacks of them ("haze+rain"): what takes more examples to learn than its share of the random
+    recipes.
     """
     company = (None, None, None, Degradation.NOISE, Degradation.JPEG, Degradation.LOW_LIGHT)
-    names = {focus[int(rng.integers(len(focus)))], company[int(rng.integers(len(company)))]}
+    names = {*focus[int(rng.integers(len(focus)))].split("+"), company[int(rng.integers(len(company)))]}
     order = [d for stage in STAGES for d in stage if d in names]
     return Recipe(tuple(Step(d, float(rng.uniform(0.1, 1.0)), _seed(rng)) for d in order))
 

@@ -42,13 +42,13 @@ class Stage:
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
     the model itself made of them. partial: share with partial targets (steering).
     at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
-    is one of `focus`, alone or with one other, instead of a random one. keeps: the other pictures are held to what the
-    weights that the run began with make of them, not to the truth, so that they lose less (learning without
-    forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of another exposure, gamma, contrast
-    or colour than they were, so that none is known by heart. grey: share of pictures without colours, their noise alike
-    in all channels, as scans of old prints have it; a quarter of them tinted. resaved: share of pictures, clean or
-    degraded, that were written once more as a fine JPEG or WebP; neither severities nor target know of it. detail:
-    weight of `log_detail` beside `loss`, for what is fine in the error.
+    is one of `focus` ("haze", or a stack, "haze+rain"), alone or with one other, instead of a random one. keeps: the
+    other pictures are held to what the weights that the run began with make of them, not to the truth, so that they
+    lose less (learning without forgetting, arXiv 1606.09282). retoned: share of the clean photographs that are of
+    another exposure, gamma, contrast or colour than they were, so that none is known by heart. grey: share of pictures
+    without colours, their noise alike in all channels, as scans of old prints have it; a quarter of them tinted.
+    resaved: share of pictures, clean or degraded, that were written once more as a fine JPEG or WebP; neither
+    severities nor target know of it. detail: weight of `log_detail` beside `loss`, for what is fine in the error.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Stage:
     partial: float = 0.2
     at_zero: float = 0.7
     focused: float = 0.0
-    focus: tuple[Degradation, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
+    focus: tuple[str, ...] = (Degradation.MOTION_BLUR, Degradation.BLUR)
     keeps: bool = False
     retoned: float = 0.0
     grey: float = 0.0
@@ -72,7 +72,7 @@ class Stage:
     detail: float = 0.0
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.focus) - set(DEGRADATIONS))
+        unknown = sorted({name for stack in self.focus for name in stack.split("+")} - set(DEGRADATIONS))
         if unknown or (self.focused and not self.focus):
             names = ", ".join(DEGRADATIONS)
             fault = ", ".join(unknown) or "is empty"
