@@ -1,4 +1,4 @@
-"""Pictures unlike those of training: with bars or paper around them, cropped after compression, small, without colours.
+"""Odd pictures: with bars or paper around them, cropped after compression, small, without colours, from fine files.
 
     python benchmarks/odd_pictures.py PHOTOS --limit 16
 
@@ -16,7 +16,7 @@ import torch
 
 from rar_cli.bench.metrics import psnr_db
 from rar_cli.bench.suites import synthetic
-from rar_cli.degradations import Image
+from rar_cli.degradations import Image, recompress
 from rar_cli.engine import Engine, load, restore
 from rar_cli.recipes import greyed, quantise, stack
 from rar_cli.types import Degradation
@@ -26,7 +26,7 @@ SIDE_PX = 256
 SEVERITY = 0.5
 SCENE = (D.LOW_LIGHT, D.HAZE, D.RAIN)
 """What is wrong with a scene; a border comes after it, and before all else."""
-KINDS = ("plain", "black bars", "white paper", "cropped", "48 px", "64 px", "grey")
+KINDS = ("plain", "black bars", "white paper", "cropped", "48 px", "64 px", "grey", "quality 97", "quality 85")
 
 Sample = tuple[Image, Image, tuple[slice, slice]]
 """Degraded, clean, and the part that is measured."""
@@ -54,6 +54,9 @@ def sample(photo: Image, kind: str, degradation: D, seed: int) -> Sample:
         return quantise(recipe.apply(clean, grey=True)[-1]), clean, everything
     if kind == "cropped":
         return quantise(recipe.apply(clean)[-1])[3:, 5:], clean[3:, 5:], everything
+    if kind.startswith("quality "):  # of the file that it was kept in
+        written = recompress(recipe.apply(clean)[-1], int(kind.split()[1]), ".jpg", np.random.default_rng(seed))
+        return written, clean, everything
     if kind == "plain":
         return quantise(recipe.apply(clean)[-1]), clean, everything
     framed, inner = bordered(clean, kind)
