@@ -30,6 +30,7 @@ from rar_cli.train.losses import RESTORATION_LOSSES, log_detail, log_mse, mse_to
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, _Clock, train
 from rar_cli.train.stages import losses
+from rar_cli.train.validation import as_kept, whole
 from rar_cli.types import DEGRADATIONS
 from tests.conftest import ROOT, in_two_processes
 
@@ -248,6 +249,16 @@ def test_a_fine_file_is_no_damage_and_changes_nothing_else(photos_dir):
     assert len(error)
     assert (error > 0).all()
     assert (error < 10**-3.0).all()
+
+
+def test_the_verdict_is_fitted_to_clean_pictures_and_to_fine_jpegs_of_them(photos_dir):
+    photos = load_photos([photos_dir], 32)
+    kept = list(as_kept(photos, 64))
+    assert len(kept) == 2 * len(photos)
+    for photo, picture, file in zip(photos, kept[::2], kept[1::2], strict=True):
+        assert torch.equal(picture, whole(photo, 64))
+        assert file.shape == picture.shape
+        assert 0 < (file - picture).square().mean() < 10**-3.5
 
 
 def test_a_folder_without_large_enough_photos_is_refused(photos_dir):

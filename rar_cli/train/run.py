@@ -35,7 +35,7 @@ from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
 from rar_cli.train.thresholds import courses, fit
-from rar_cli.train.validation import centre_crops, validate, whole
+from rar_cli.train.validation import as_kept, centre_crops, validate
 from rar_cli.weights import write_manifest
 
 LOG_EVERY = 100
@@ -57,7 +57,7 @@ THRESHOLD_PX = 320
 THRESHOLD_PHOTOS = 12
 UNTOUCHED_PX = 1024
 """The verdict's thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole
-up to a size."""
+up to a size, each also as a fine JPEG."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,7 @@ def _fit_thresholds(
     side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
     engine = Engine(model, str(next(model.parameters()).device))
     crops = centre_crops(photos[:THRESHOLD_PHOTOS], side)
-    model.policy, figures = fit(courses(engine, crops, (whole(photo, UNTOUCHED_PX) for photo in photos)))
+    model.policy, figures = fit(courses(engine, crops, as_kept(photos, UNTOUCHED_PX)))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

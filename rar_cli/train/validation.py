@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rar_cli.degradations import recompress
 from rar_cli.loop import rounds, settle
 from rar_cli.model import Rar
 from rar_cli.recipes import STACKED, quantise, stack
@@ -20,6 +21,9 @@ SUITES: dict[str, tuple[Degradation, ...]] = {
     **{"+".join(names): names for names in STACKED},
 }
 
+KEPT_QUALITIES = (97, 92, 87)
+"""Of JPEGs that cameras and editors write."""
+
 
 def centre_crops(photos: Sequence[Photo], side: int) -> Tensor:
     """(n, 3, side, side) in [0, 1] from photographs at least `side` px on both sides."""
@@ -31,6 +35,16 @@ def whole(photo: Photo, most: int) -> Tensor:
     height, width = (min(side, most) for side in photo.shape[:2])
     y, x = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
     return torch.from_numpy(photo[y : y + height, x : x + width].copy()).permute(2, 0, 1).float() / 255.0
+
+
+def as_kept(photos: Sequence[Photo], most: int) -> Iterator[Tensor]:
+    """Clean pictures (3, h, w) as archives hold them: each as `whole` has it, and once more as a fine JPEG."""
+    for place, photo in enumerate(photos):
+        picture = whole(photo, most)
+        yield picture
+        quality = KEPT_QUALITIES[place % len(KEPT_QUALITIES)]
+        written = recompress(picture.permute(1, 2, 0).numpy(), quality, ".jpg", np.random.default_rng(place))
+        yield torch.from_numpy(written).permute(2, 0, 1)
 
 
 @torch.inference_mode()
