@@ -18,7 +18,7 @@ def dark(low_light, haze=0.0):
     return [found.get(d, 0.0) for d in DEGRADATIONS]
 
 
-HAZY = dark(0.0, haze=0.4)
+HAZY = dark(0.0, haze=0.3)
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,21 @@ def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expect
     assert reason
 
 
-@pytest.mark.parametrize(("score", "expected"), [(27.0, Verdict.REVERT), (29.0, Verdict.REPEAT)])
+@pytest.mark.parametrize(("score", "expected"), [(30.0, Verdict.REVERT), (32.0, Verdict.REPEAT)])
 def test_a_round_that_came_out_dark_has_to_gain_clearly(score, expected):
     assert judge(1, score, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.25)))[0] is expected
     assert judge(1, score, 20.0, of(0.5), POLICY)[0] is Verdict.REPEAT
 
 
 def test_no_score_makes_up_for_a_picture_that_came_out_very_dark():
-    assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.31)))[0] is Verdict.REVERT
+    assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.36)))[0] is Verdict.REVERT
 
 
-@pytest.mark.parametrize("before", [dark(0.06, haze=0.4), dark(0.0)])
+def test_heavy_haze_explains_that_a_picture_comes_out_dark():
+    assert asked_of_dark(dark(0.0, haze=0.6), dark(0.25)) == 0.0
+
+
+@pytest.mark.parametrize("before", [dark(0.21, haze=0.3), dark(0.0)])
 def test_nothing_is_asked_of_a_picture_that_was_dark_or_had_no_haze(before):
     assert asked_of_dark(before, dark(0.9)) == 0.0
 
