@@ -70,20 +70,27 @@ def test_rounds_is_lazy_so_that_a_caller_may_stop_between_rounds():
     assert move.moved == 0
 
 
-def test_a_picture_that_comes_out_dark_and_was_not_is_put_back():
+def test_a_picture_that_slight_haze_does_not_explain_and_that_comes_out_dark_is_put_back():
     class Darkening(FakeAssessor):
         def __call__(self, latent, /, *, remove_mask):
             found = super().__call__(latent, remove_mask=remove_mask)
             severities = torch.zeros_like(found.severities)
-            severities[:, 5] = 0.5
+            severities[:, 5] = self.haze
             severities[:, 4] = self.dark[min(int(latent[0, 1, 0, 0]), 1)]
             return Assessment(found.score, severities, found.condition)
 
-    for dark, best in (((0.0, 0.3), 0), ((0.1, 0.3), 1), ((0.0, 0.1), 1)):
+    cases = (
+        (0.3, (0.0, 0.3), 0),
+        (0.3, (0.25, 0.3), 1),
+        (0.3, (0.0, 0.1), 1),
+        (0.5, (0.0, 0.3), 1),
+        (0.5, (0.0, 0.4), 0),
+    )
+    for haze, dark, best in cases:
         assess = Darkening([[10.0, 17.0]])
-        assess.dark = dark
+        assess.haze, assess.dark = haze, dark
         (kept,) = settle(rounds(assess, FakeMove(), numbered(1), StopPolicy(max_rounds=1)))
-        assert kept.best_round == best, dark
+        assert kept.best_round == best, (haze, dark)
 
 
 def test_later_rounds_remove_only_what_the_input_showed():
