@@ -35,8 +35,9 @@ def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:
 
 
 def asked_of_dark(before: Sequence[float], after: Sequence[float]) -> float:
-    """What the score has to gain where a picture that was hazy and not dark has come out dark, 0 where it has not: what
-    was taken for haze may have been the scene. before, after: the nine severities of the input and after a round."""
+    """What the score has to gain where a picture that was hazy and not dark has come out dark, 0 where it has not, or
+    where its haze explains it: what was taken for haze may have been the scene. before, after: the nine severities of
+    the input and after a round."""
     haze, dark = (DEGRADATIONS.index(d) for d in (Degradation.HAZE, Degradation.LOW_LIGHT))
     if before[haze] < SEEN or before[dark] >= DARK or after[dark] <= DARK:
         return 0.0
