@@ -71,8 +71,12 @@ def jpeg(image: Image, severity: float, rng: Generator) -> Image:
         first = int(rng.integers(quality, 96))
         dy, dx = (int(v) for v in rng.integers(0, 8, 2))
         image = np.roll(recompress(np.roll(image, (dy, dx), (0, 1)), first, ".jpg", rng), (-dy, -dx), (0, 1))
-    extension = ".webp" if rng.random() < 0.15 else ".jpg"
-    return recompress(image, quality, extension, rng)
+    return recompress(image, quality, file_type(rng), rng)
+
+
+def file_type(rng: Generator) -> str:
+    """What photographs are kept in: ".jpg", sometimes ".webp"."""
+    return ".webp" if rng.random() < 0.15 else ".jpg"
 
 
 def recompress(image: Image, quality: int, extension: str, rng: Generator) -> Image:

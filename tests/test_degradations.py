@@ -88,6 +88,7 @@ def test_focused_recipes_hold_what_they_focus_on_in_the_order_of_the_world():
     assert all(len(names) <= 2 and sum(name in focus for name in names) == 1 for names in held)
     assert 70 < sum(len(names) == 1 for names in held) < 130
     assert {names[0] for names in held if len(names) == 2} == {*focus, Degradation.LOW_LIGHT}
+    assert all(0.1 <= step.severity <= 1.0 for recipe in recipes for step in recipe.steps)
 
 
 def test_a_stack_can_be_focused_on():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rar_cli.degradations import Image, recompress, to_linear, to_srgb
+from rar_cli.degradations import Image, file_type, recompress, to_linear, to_srgb
 from rar_cli.errors import UsageError
 from rar_cli.recipes import focused_recipe, greyed, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
@@ -143,7 +143,7 @@ def resaved(image: Image, rng: Generator) -> Image:
     Most photographs to train on are such files as well, and degrading them wipes out the traces: if no degraded picture
     had any, they would pass for a sign that nothing is wrong.
     """
-    extension = ".webp" if rng.random() < 0.15 else ".jpg"
+    extension = file_type(rng)
     return recompress(image, int(rng.integers(*FINE)), extension, rng)
 
 

@@ -129,10 +129,11 @@ def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can.
     """
     rest = list(itertools.product(MIN_GAINS, _clear(found)))
+    loud = _loud(found)
     refined = []
     for accept, first in itertools.product(ACCEPT_SCORES, FIRST_GAINS):
         start = _best(found, [StopPolicy(accept, first, gain, clear, ROUNDS) for gain, clear in rest])
-        refined.append(_swapped(found, _refined(found, start)))
+        refined.append(_swapped(found, _refined(found, start, loud), loud))
     best = _later(found, _best(found, refined))
     return best, figures(found, best)
 
@@ -149,33 +150,32 @@ def _later(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
     return _best(found, tried)
 
 
-def _refined(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
+def _refined(found: Sequence[Course], policy: StopPolicy, loud: list[list[float]]) -> StopPolicy:
     """One clear severity at a time: letting one more clean picture pass may pay for a stricter other."""
     for place in list(range(len(DEGRADATIONS))) * REFINEMENTS:
-        values = _near(found, policy)[place]
+        values = sorted({policy.clear_severities(0)[place], *loud[place]})
         policy = _best(found, [_with(policy, "clear_severity", place, value) for value in values])
     return policy
 
 
-def _swapped(found: Sequence[Course], policy: StopPolicy) -> StopPolicy:
+def _swapped(found: Sequence[Course], policy: StopPolicy, loud: list[list[float]]) -> StopPolicy:
     """Two clear severities at a time, one laxer and one stricter: either alone may be worth less, or let too few clean
     pictures pass."""
-    values, now = _near(found, policy), policy.clear_severities(0)
+    now = policy.clear_severities(0)
     trials = [policy]
     for up, down in itertools.permutations(range(len(DEGRADATIONS)), 2):
-        laxer = [value for value in values[up] if value > now[up]][:SWAPPED]
-        stricter = [value for value in values[down] if value < now[down]][-SWAPPED:]
+        laxer = [value for value in loud[up] if value > now[up]][:SWAPPED]
+        stricter = [value for value in loud[down] if value < now[down]][-SWAPPED:]
         for more, less in itertools.product(laxer, stricter):
             trials.append(_with(_with(policy, "clear_severity", up, more), "clear_severity", down, less))
     return _best(found, trials)
 
 
-def _near(found: Sequence[Course], policy: StopPolicy) -> list[list[float]]:
-    """For each degradation its clear severity and those just above what the loudest clean pictures show, ascending."""
+def _loud(found: Sequence[Course]) -> list[list[float]]:
+    """For each degradation, ascending, what is just above what the loudest clean pictures show of it."""
     seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
     just_above = np.maximum(np.round(seen + 0.001, 3), LEAST_CLEAR)
-    now = policy.clear_severities(0)
-    return [sorted({now[place], *just_above[:, place].tolist()}) for place in range(len(DEGRADATIONS))]
+    return [sorted(set(column)) for column in just_above.T.tolist()]
 
 
 def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
