@@ -7,6 +7,8 @@ the image adapter goes by, cannot tell the direction: they are the same along bo
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,7 +55,9 @@ class BlurReader(nn.Module):
 
     def forward(self, latent: Tensor, tile: int | None = None) -> Tensor:
         """The description; a large latent is read in bands that hold no more cells than a tile of `tile` a side."""
-        with torch.autocast(self.luma.device.type, enabled=False):  # taps of the cepstrum span four decades
+        device = self.luma.device.type  # "meta" where sizes are counted, which has no autocast
+        exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        with exact:  # taps of the cepstrum span four decades
             description: Tensor = self.describe(self.measured(self.cepstrum(latent, tile)))
             return description
 

@@ -24,11 +24,12 @@ from rar_cli.model import Rar
 from rar_cli.recipes import quantise
 from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
-from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
+from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.train.data import StepBatches, crop, load_photos, retoned
 from rar_cli.train.losses import RESTORATION_LOSSES, log_detail, log_mse, mse_to_psnr, psnr_to_score, ranking_loss
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, _Clock, train
+from rar_cli.train.sizes import sizes
 from rar_cli.train.stages import losses
 from rar_cli.train.validation import as_kept, whole
 from rar_cli.types import DEGRADATIONS
@@ -259,6 +260,12 @@ def test_the_verdict_is_fitted_to_clean_pictures_and_to_fine_jpegs_of_them(photo
         assert torch.equal(picture, whole(photo, 64))
         assert file.shape == picture.shape
         assert 0 < (file - picture).square().mean() < 10**-3.5
+
+
+@pytest.mark.parametrize("name", ["rar-s", "rar-l"])
+def test_what_a_shipped_config_needs_is_counted_without_making_it(name):
+    config = load_config(shipped_config(name))
+    assert sum(part.parameters for part in sizes(config, 64).parts) > 1e7
 
 
 def test_a_folder_without_large_enough_photos_is_refused(photos_dir):
