@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rar_cli.engine import Engine
-from rar_cli.train.thresholds import Course, courses, figures, fit
+from rar_cli.train.thresholds import SEVERITIES, Course, courses, figures, fit
 from rar_cli.types import StopPolicy
 
 
@@ -47,6 +47,18 @@ def test_each_degradation_is_clear_at_what_the_assessor_sees_of_it_in_clean_pict
     assert policy.clear_severities(0)[0] < 0.2 < 0.3 <= policy.clear_severities(0)[5]
 
 
+def test_a_clean_picture_is_touched_only_where_that_pays_as_much_as_harm_costs():
+    # Ninety-five in a hundred suffice; the last one is left alone too, for what a faint haze gains is too little.
+    def hazy(severity, gain, clean=False):
+        severities = ((*5 * (0.0,), severity, *3 * (0.0,)), 9 * (0.0,))
+        return Course(clean, (40.0, 50.0), severities, (24.0, 24.0 + gain))
+
+    clean = [hazy(0.0, 0.0, clean=True)] * 24 + [hazy(0.2, 0.0, clean=True)]
+    for gain, accepted in ((0.5, 1.0), (5.0, 0.96)):
+        _, found = fit([*clean, *9 * [hazy(0.6, 6.0)], hazy(0.15, gain)])
+        assert found["clean_accepted"] == accepted
+
+
 def test_one_clear_severity_is_swapped_for_another_where_that_is_worth_more():
     # One clean picture in twenty may be touched: the one that seems noisy, for two gains, or the hazy one, for three.
     def seeming(noise, haze, gain):
@@ -73,10 +85,10 @@ def test_another_round_is_given_to_what_gains_by_it_alone():
 
 def test_courses_record_every_round_of_every_suite(busy):
     found = courses(Engine(busy), torch.rand(1, 3, 24, 24), untouched=[torch.rand(3, 24, 24), torch.rand(3, 22, 31)])
-    assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == 5 for c in found)
-    assert all(len(c.dark) == 5 and not c.dark[0] for c in found)
+    assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == (1 if c.clean else 5) for c in found)
+    assert all(len(c.dark) == len(c.scores) and not c.dark[0] for c in found)
     assert sum(c.clean for c in found) == 2 + 1
-    assert len(found) == 2 + 1 + 3 * (9 + 7)
+    assert len(found) == 2 + 1 + len(SEVERITIES) * (9 + 7)
 
 
 def test_a_round_that_came_out_dark_is_replayed_as_put_back():

@@ -31,7 +31,7 @@ from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.run import TrainRequest, _Clock, train
 from rar_cli.train.sizes import sizes
 from rar_cli.train.stages import losses
-from rar_cli.train.validation import as_kept, whole
+from rar_cli.train.validation import KEPT_QUALITIES, as_kept, whole
 from rar_cli.types import DEGRADATIONS
 from tests.conftest import ROOT, in_two_processes
 
@@ -255,11 +255,14 @@ def test_a_fine_file_is_no_damage_and_changes_nothing_else(photos_dir):
 def test_the_verdict_is_fitted_to_clean_pictures_and_to_fine_jpegs_of_them(photos_dir):
     photos = load_photos([photos_dir], 32)
     kept = list(as_kept(photos, 64))
-    assert len(kept) == 2 * len(photos)
-    for photo, picture, file in zip(photos, kept[::2], kept[1::2], strict=True):
+    each = 1 + len(KEPT_QUALITIES)
+    assert len(kept) == each * len(photos)
+    for place, photo in enumerate(photos):
+        picture, *files = kept[place * each : (place + 1) * each]
         assert torch.equal(picture, whole(photo, 64))
-        assert file.shape == picture.shape
-        assert 0 < (file - picture).square().mean() < 10**-3.5
+        errors = {float((file - picture).square().mean()) for file in files}
+        assert len(errors) == len(files)
+        assert all(0 < error < 10**-3.5 for error in errors)
 
 
 @pytest.mark.parametrize("name", ["rar-s", "rar-l"])

@@ -22,7 +22,8 @@ from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
 from rar_cli.verdict import asked_of_dark, judge, later_wanted
 
 ROUNDS = 4
-SEVERITIES = (0.25, 0.5, 0.8)
+SEVERITIES = (0.12, 0.25, 0.5, 0.8)
+"""From so faint that leaving it alone may be best."""
 
 ACCEPT_SCORES = (52.0, 64.0, 76.0, 88.0, 100.0)
 """From 28 dB; below, even what JPEG left is worth a round."""
@@ -46,7 +47,7 @@ CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
 """What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
-pictures that later rounds leave worse than round 1 did."""
+pictures that later rounds leave worse than round 1 did, and of clean ones that are touched at all."""
 DISTRUST_PRICE_DB = 0.01
 """What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
 LATER_PRICE_DB = 0.004
@@ -57,7 +58,8 @@ LATER_PRICE_DB = 0.004
 class Course:
     """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
 
-    dark: for each round what its score has to gain for having come out dark (`verdict.asked_of_dark`); empty: none did.
+    Of a clean one round 0 is enough. dark: for each round what its score has to gain for having come out dark
+    (`verdict.asked_of_dark`); empty: none did.
     """
 
     clean: bool
@@ -65,6 +67,10 @@ class Course:
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
     dark: tuple[float, ...] = ()
+
+    def accepted(self, policy: StopPolicy) -> bool:
+        """Whether the input is left untouched under a policy."""
+        return judge(0, self.scores[0], None, self.severities[0], policy)[0] is Verdict.ACCEPT
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
@@ -85,48 +91,50 @@ class Course:
 def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), seed: int = 2) -> list[Course]:
     """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds of what will restore.
 
-    untouched: more pictures (3, h, w) that are taken through as they are, whole ones best: false alarms are
-    rare, so they need many, and crops raise fewer.
+    untouched: more pictures (3, h, w) that are assessed as they are, whole ones best: false alarms are rare, so they
+    need many, and crops raise fewer.
     """
     found = []
     for picture in untouched:
-        found += _course(engine, picture[None], picture[None], is_clean=True)
+        found += _course(engine, picture[None], picture[None], 0)
     for names in SUITES.values():
         for severity in SEVERITIES if names else SEVERITIES[:1]:
             rng = np.random.default_rng([seed, round(severity * 100)])
             images = [x.permute(1, 2, 0).cpu().numpy() for x in clean]
             degraded = [quantise(stack(names, severity, rng).apply(x)[-1]) for x in images]
             batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2)
-            found += _course(engine, batch, clean, not names)
+            found += _course(engine, batch, clean, ROUNDS if names else 0)
     return found
 
 
-def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
+def _course(engine: Engine, image: Tensor, clean: Tensor, most: int) -> list[Course]:
+    """Pictures through `most` rounds; 0 for clean ones."""
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     origin: Tensor | None = None
     scores, seen, severities, psnr = [], [], [], [psnr_db(image, clean)]
     wanted: Tensor | None = None
-    for index in range(ROUNDS + 1):
+    for index in range(most + 1):
         assessment = engine.assess(latent, wanted)
         scores.append(assessment.score)
         seen.append(assessment.severities)
         severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
         if wanted is None:
             wanted = later_wanted(assessment.severities, None)
-        if index < ROUNDS:
+        if index < most:
             latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
     found = torch.stack(seen, 1).tolist()
     dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in found]
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     pictures = zip(*tables, dark, strict=True)
-    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in pictures]
+    return [Course(not most, *(tuple(row) for row in rows)) for rows in pictures]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     """The best policy of the grid, refined one and two clear severities at a time, and its figures.
 
-    Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can.
+    Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can. Beyond that every one
+    that is touched costs what a harmed one costs.
     """
     rest = list(itertools.product(MIN_GAINS, _clear(found)))
     loud = _loud(found)
@@ -187,7 +195,7 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
 
 def _worth(trial: tuple[StopPolicy, dict[str, float]]) -> float:
     policy, found = trial
-    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"])
+    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"] + 1.0 - found["clean_accepted"])
     price += LATER_PRICE_DB * sum(clear < 1.0 for clear in policy.clear_severities(1))
     return found["gain_db"] - price - DISTRUST_PRICE_DB * (policy.first_gain > FIRST_GAINS[0])
 
@@ -209,10 +217,10 @@ def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
 def figures(found: Sequence[Course], policy: StopPolicy) -> dict[str, float]:
     """Mean gain over degraded pictures, shares of them harmed and left worse than round 1 did, share of clean
     pictures accepted untouched."""
-    kept = [(course, course.stopped(policy)) for course in found]
-    later = np.asarray([c.psnr_db[k] - c.psnr_db[min(k, 1)] for c, k in kept if not c.clean])
-    gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept if not c.clean])
-    clean = [k == 0 for c, k in kept if c.clean]
+    kept = [(course, course.stopped(policy)) for course in found if not course.clean]
+    later = np.asarray([c.psnr_db[k] - c.psnr_db[min(k, 1)] for c, k in kept])
+    gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept])
+    clean = [course.accepted(policy) for course in found if course.clean]
     return {
         "gain_db": float(gains.mean()) if len(gains) else 0.0,
         "harmed": float((gains < -HARM_DB).mean()) if len(gains) else 0.0,

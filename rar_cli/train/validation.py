@@ -38,13 +38,13 @@ def whole(photo: Photo, most: int) -> Tensor:
 
 
 def as_kept(photos: Sequence[Photo], most: int) -> Iterator[Tensor]:
-    """Clean pictures (3, h, w) as archives hold them: each as `whole` has it, and once more as a fine JPEG."""
+    """Clean pictures (3, h, w) as archives hold them: each as `whole` has it, and as fine JPEGs."""
     for place, photo in enumerate(photos):
         picture = whole(photo, most)
         yield picture
-        quality = KEPT_QUALITIES[place % len(KEPT_QUALITIES)]
-        written = recompress(picture.permute(1, 2, 0).numpy(), quality, ".jpg", np.random.default_rng(place))
-        yield torch.from_numpy(written).permute(2, 0, 1)
+        pixels, rng = picture.permute(1, 2, 0).numpy(), np.random.default_rng(place)
+        for quality in KEPT_QUALITIES:
+            yield torch.from_numpy(recompress(pixels, quality, ".jpg", rng)).permute(2, 0, 1)
 
 
 @torch.inference_mode()
