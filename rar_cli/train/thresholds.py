@@ -47,7 +47,9 @@ CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
 """What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
-pictures that later rounds leave worse than round 1 did, and of clean ones that are touched at all."""
+pictures that later rounds leave worse than round 1 did."""
+TOUCH_PRICE_DB = 1.0
+"""What a share of 1 of clean pictures that are touched costs: half of those lose by it."""
 DISTRUST_PRICE_DB = 0.01
 """What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
 LATER_PRICE_DB = 0.004
@@ -134,7 +136,7 @@ def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     """The best policy of the grid, refined one and two clear severities at a time, and its figures.
 
     Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can. Beyond that every one
-    that is touched costs what a harmed one costs.
+    that is touched has its price.
     """
     rest = list(itertools.product(MIN_GAINS, _clear(found)))
     loud = _loud(found)
@@ -195,7 +197,7 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
 
 def _worth(trial: tuple[StopPolicy, dict[str, float]]) -> float:
     policy, found = trial
-    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"] + 1.0 - found["clean_accepted"])
+    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"]) + TOUCH_PRICE_DB * (1.0 - found["clean_accepted"])
     price += LATER_PRICE_DB * sum(clear < 1.0 for clear in policy.clear_severities(1))
     return found["gain_db"] - price - DISTRUST_PRICE_DB * (policy.first_gain > FIRST_GAINS[0])
 
