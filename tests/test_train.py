@@ -258,9 +258,11 @@ def test_the_verdict_is_fitted_to_clean_pictures_and_to_fine_jpegs_of_them(photo
     each = 1 + len(KEPT_QUALITIES)
     assert len(kept) == each * len(photos)
     for place, photo in enumerate(photos):
-        picture, *files = kept[place * each : (place + 1) * each]
+        (picture, itself), *files = kept[place * each : (place + 1) * each]
+        assert picture is itself
         assert torch.equal(picture, whole(photo, 64))
-        errors = {float((file - picture).square().mean()) for file in files}
+        assert all(before is picture for _, before in files)
+        errors = {float((file - picture).square().mean()) for file, _ in files}
         assert len(errors) == len(files)
         assert all(0 < error < 10**-3.5 for error in errors)
 

@@ -48,8 +48,8 @@ HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
 """What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
 pictures that later rounds leave worse than round 1 did."""
-TOUCH_PRICE_DB = 1.0
-"""What a share of 1 of clean pictures that are touched costs: half of those lose by it."""
+PERFECT_DB = 45.0
+"""PSNR that a clean picture may fall to and have lost nothing: it scores 100."""
 DISTRUST_PRICE_DB = 0.01
 """What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
 LATER_PRICE_DB = 0.004
@@ -60,7 +60,7 @@ LATER_PRICE_DB = 0.004
 class Course:
     """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
 
-    Of a clean one round 0 is enough. dark: for each round what its score has to gain for having come out dark
+    Of a clean one two are enough. dark: for each round what its score has to gain for having come out dark
     (`verdict.asked_of_dark`); empty: none did.
     """
 
@@ -69,10 +69,6 @@ class Course:
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
     dark: tuple[float, ...] = ()
-
-    def accepted(self, policy: StopPolicy) -> bool:
-        """Whether the input is left untouched under a policy."""
-        return judge(0, self.scores[0], None, self.severities[0], policy)[0] is Verdict.ACCEPT
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
@@ -90,27 +86,29 @@ class Course:
 
 
 @torch.inference_mode()
-def courses(engine: Engine, clean: Tensor, untouched: Iterable[Tensor] = (), seed: int = 2) -> list[Course]:
+def courses(
+    engine: Engine, clean: Tensor, untouched: Iterable[tuple[Tensor, Tensor]] = (), seed: int = 2
+) -> list[Course]:
     """Take clean (n, 3, h, w), degraded by every validation suite, through `ROUNDS` rounds of what will restore.
 
-    untouched: more pictures (3, h, w) that are assessed as they are, whole ones best: false alarms are rare, so they
-    need many, and crops raise fewer.
+    untouched: more pictures (3, h, w) that are to stay as they are, beside what they were before they were written;
+    whole ones best: false alarms are rare, so they need many, and crops raise fewer.
     """
     found = []
-    for picture in untouched:
-        found += _course(engine, picture[None], picture[None], 0)
+    for picture, before in untouched:
+        found += _course(engine, picture[None], before[None], is_clean=True)
     for names in SUITES.values():
         for severity in SEVERITIES if names else SEVERITIES[:1]:
             rng = np.random.default_rng([seed, round(severity * 100)])
             images = [x.permute(1, 2, 0).cpu().numpy() for x in clean]
             degraded = [quantise(stack(names, severity, rng).apply(x)[-1]) for x in images]
             batch = torch.from_numpy(np.stack(degraded)).permute(0, 3, 1, 2)
-            found += _course(engine, batch, clean, ROUNDS if names else 0)
+            found += _course(engine, batch, clean, not names)
     return found
 
 
-def _course(engine: Engine, image: Tensor, clean: Tensor, most: int) -> list[Course]:
-    """Pictures through `most` rounds; 0 for clean ones."""
+def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
+    most = 1 if is_clean else ROUNDS
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     origin: Tensor | None = None
     scores, seen, severities, psnr = [], [], [], [psnr_db(image, clean)]
@@ -129,14 +127,14 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, most: int) -> list[Cou
     dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in found]
     tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
     pictures = zip(*tables, dark, strict=True)
-    return [Course(not most, *(tuple(row) for row in rows)) for rows in pictures]
+    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in pictures]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
     """The best policy of the grid, refined one and two clear severities at a time, and its figures.
 
-    Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can. Beyond that every one
-    that is touched has its price.
+    Clean pictures accepted at round 0 come first: `CLEAN_ACCEPTED` of them if any policy can. Beyond that they count as
+    much as the degraded ones: touched for noise, they lose little, and for haze a lot.
     """
     rest = list(itertools.product(MIN_GAINS, _clear(found)))
     loud = _loud(found)
@@ -197,7 +195,7 @@ def _best(found: Sequence[Course], trials: Sequence[StopPolicy]) -> StopPolicy:
 
 def _worth(trial: tuple[StopPolicy, dict[str, float]]) -> float:
     policy, found = trial
-    price = HARM_PRICE_DB * (found["harmed"] + found["spoilt"]) + TOUCH_PRICE_DB * (1.0 - found["clean_accepted"])
+    price = HARM_PRICE_DB * (found["harmed"] + found["clean_harmed"] + found["spoilt"]) + found["clean_lost_db"]
     price += LATER_PRICE_DB * sum(clear < 1.0 for clear in policy.clear_severities(1))
     return found["gain_db"] - price - DISTRUST_PRICE_DB * (policy.first_gain > FIRST_GAINS[0])
 
@@ -217,15 +215,18 @@ def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
 
 
 def figures(found: Sequence[Course], policy: StopPolicy) -> dict[str, float]:
-    """Mean gain over degraded pictures, shares of them harmed and left worse than round 1 did, share of clean
-    pictures accepted untouched."""
-    kept = [(course, course.stopped(policy)) for course in found if not course.clean]
-    later = np.asarray([c.psnr_db[k] - c.psnr_db[min(k, 1)] for c, k in kept])
-    gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept])
-    clean = [course.accepted(policy) for course in found if course.clean]
+    """Mean gain over degraded pictures, shares of them harmed and left worse than round 1 did; share of clean pictures
+    accepted untouched, of those harmed, and what they lose on average."""
+    kept = [(course, course.stopped(policy)) for course in found]
+    later = np.asarray([c.psnr_db[k] - c.psnr_db[min(k, 1)] for c, k in kept if not c.clean])
+    gains = np.asarray([c.psnr_db[k] - c.psnr_db[0] for c, k in kept if not c.clean])
+    losses = np.asarray([max(min(c.psnr_db[0], PERFECT_DB) - c.psnr_db[k], 0.0) for c, k in kept if c.clean])
+    clean = [k == 0 for c, k in kept if c.clean]
     return {
         "gain_db": float(gains.mean()) if len(gains) else 0.0,
         "harmed": float((gains < -HARM_DB).mean()) if len(gains) else 0.0,
         "spoilt": float((later < -HARM_DB).mean()) if len(later) else 0.0,
         "clean_accepted": float(np.mean(clean)) if clean else 1.0,
+        "clean_harmed": float((losses > HARM_DB).mean()) if clean else 0.0,
+        "clean_lost_db": float(losses.mean()) if clean else 0.0,
     }

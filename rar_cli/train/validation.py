@@ -37,14 +37,14 @@ def whole(photo: Photo, most: int) -> Tensor:
     return torch.from_numpy(photo[y : y + height, x : x + width].copy()).permute(2, 0, 1).float() / 255.0
 
 
-def as_kept(photos: Sequence[Photo], most: int) -> Iterator[Tensor]:
-    """Clean pictures (3, h, w) as archives hold them: each as `whole` has it, and as fine JPEGs."""
+def as_kept(photos: Sequence[Photo], most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Clean pictures (3, h, w) as archives hold them: each as `whole` has it, and as fine JPEGs, beside the first."""
     for place, photo in enumerate(photos):
         picture = whole(photo, most)
-        yield picture
+        yield picture, picture
         pixels, rng = picture.permute(1, 2, 0).numpy(), np.random.default_rng(place)
         for quality in KEPT_QUALITIES:
-            yield torch.from_numpy(recompress(pixels, quality, ".jpg", rng)).permute(2, 0, 1)
+            yield torch.from_numpy(recompress(pixels, quality, ".jpg", rng)).permute(2, 0, 1), picture
 
 
 @torch.inference_mode()
