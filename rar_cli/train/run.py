@@ -57,7 +57,7 @@ THRESHOLD_PX = 320
 THRESHOLD_PHOTOS = 12
 UNTOUCHED_PX = 1024
 """The verdict's thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole
-up to a size, each also as a fine JPEG."""
+up to a size, each also as fine JPEGs."""
 
 
 @dataclass(frozen=True)
