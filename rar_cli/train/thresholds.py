@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rar_cli.engine import Engine
 from rar_cli.recipes import quantise, stack
+from rar_cli.train.losses import SCORE_PSNR_DB
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
 from rar_cli.verdict import asked_of_dark, judge, later_wanted
@@ -46,10 +47,10 @@ SWAPPED = 4
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
-"""What a share of 1 of harmed pictures costs, in dB of the mean; 2 % harmed weigh 0.04 dB. As much costs a share of
-pictures that later rounds leave worse than round 1 did."""
-PERFECT_DB = 45.0
-"""PSNR that a clean picture may fall to and have lost nothing: it scores 100."""
+"""What a share of 1 of harmed pictures, degraded or clean, costs in dB of the mean; 2 % harmed weigh 0.04 dB. As much
+costs a share of pictures that later rounds leave worse than round 1 did."""
+PERFECT_DB = SCORE_PSNR_DB[1]
+"""PSNR that a clean picture may fall to and have lost nothing."""
 DISTRUST_PRICE_DB = 0.01
 """What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
 LATER_PRICE_DB = 0.004
