@@ -228,9 +228,9 @@ def test_the_shipped_weights_are_listed_verified_and_copied(tmp_path):
     assert inventory(tmp_path / "copy")[0].folder == tmp_path / "copy" / "rar-s"
 
 
-def test_other_weights_under_the_name_of_the_shipped_ones_are_refused(server, weights_dir):
+def test_other_weights_under_the_name_of_the_shipped_ones_are_refused(server, weights_dir, tmp_path):
     server.put(weights_dir)
-    assert "not the rar-s that belongs to rar" in failed("rar-s", "--from", server.url, "--to", "elsewhere")
+    assert "not the rar-s that belongs to rar" in failed("rar-s", "--from", server.url, "--to", str(tmp_path / "to"))
 
 
 def test_a_group_comes_from_a_mirror_member_by_member(server, weights_dir, monkeypatch):
