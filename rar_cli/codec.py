@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -60,6 +61,10 @@ class Codec(nn.Module):
         """latent -> image (b, 3, h, w), cropped to `size` = (h, w); near [0, 1], not clamped."""
         image = self.synthesis(latent) + self.decoder_branch(latent)
         return image if size is None else image[..., : size[0], : size[1]]
+
+    def encode_change(self, change: Tensor) -> Tensor:
+        """What a change of an image, (b, 3, h, w), with sides in whole cells, changes of its latent; branches apart."""
+        return F.conv2d(change, self.analysis.weight, stride=self.params.factor)
 
     def mse(self, latent: Tensor, reference: Tensor) -> Tensor:
         """Mean squared error (b,) in image units, without decoding: the basis is orthonormal up to `scale`."""

@@ -21,6 +21,7 @@ from rar_cli.loop import Assess, Move, Pass, rounds, settle
 from rar_cli.memory import keep_freed
 from rar_cli.model import Rar
 from rar_cli.tiling import by_tiles, by_windows
+from rar_cli.tone import Tone
 from rar_cli.transport import time_grid
 from rar_cli.types import DEGRADATIONS, TILE_PX, Assessment, Degradation, Restoration, StopPolicy
 from rar_cli.views import moved, moved_back
@@ -134,10 +135,15 @@ class Engine:
 
     def for_the_loop(self, remove_mask: Tensor | None) -> tuple[Assess, Move]:
         """Assess and move as the loop takes them, for what is to be removed, (9,)."""
-        if not stays(remove_mask):
-            return self.assess, self.move
-        grain = Grain(self.assess, self.move, self.policy.clear_severities(0)[NOISE])
-        return grain.assess, grain.move
+        assess: Assess = self.assess
+        move: Move = self.move
+        if isinstance(self.model.codec, Codec):
+            tone = Tone(self.model.codec, assess, move, self.tile_px // self.factor, self.device)
+            assess, move = tone.assess, tone.move
+        if stays(remove_mask):
+            grain = Grain(assess, move, self.policy.clear_severities(0)[NOISE])
+            assess, move = grain.assess, grain.move
+        return assess, move
 
     def _moved(self, *told: Tensor) -> Tensor:
         with self.autocast():

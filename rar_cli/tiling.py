@@ -82,6 +82,22 @@ def by_tiles(
     return out
 
 
+def add_by_tiles(
+    function: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor, tile: int, halo: int, grow: int
+) -> None:
+    """Add what a function of small reach makes of x, tile by tile and exactly as above, to `onto`, in its place.
+
+    grow: output cells per input cell along a side; those that `onto` lacks at the bottom and the right fall away.
+    """
+    height, width = x.shape[-2:]
+    for (y0, y1), (x0, x1) in _grid(spans(height, tile, 0), spans(width, tile, 0)):
+        ya, xa = max(y0 - halo, 0), max(x0 - halo, 0)
+        part = function(x[..., ya : min(y1 + halo, height), xa : min(x1 + halo, width)])
+        place = onto[..., y0 * grow : y1 * grow, x0 * grow : x1 * grow]
+        down, across = (y0 - ya) * grow, (x0 - xa) * grow
+        place += part[..., down : down + place.shape[-2], across : across + place.shape[-1]].to(onto)
+
+
 def by_windows(
     function: Callable[..., Tensor], x: Tensor, tile: int, overlap: int, multiple: int = 1, beside: Tensor | None = None
 ) -> Tensor:

@@ -25,7 +25,7 @@ FLOORS = [
     {"assessor"},
     {"large"},
     {"model", "loop", "progress"},
-    {"grain"},
+    {"grain", "tone"},
     {"engine", "train", "gallery"},
     {"places", "tracing"},
     {"bench", "figures"},

@@ -111,18 +111,19 @@ def courses(
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
     most = 1 if is_clean else ROUNDS
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
+    assess, move = engine.for_the_loop(None)
     origin: Tensor | None = None
     scores, seen, severities, psnr = [], [], [], [psnr_db(image, clean)]
     wanted: Tensor | None = None
     for index in range(most + 1):
-        assessment = engine.assess(latent, wanted)
+        assessment = assess(latent, remove_mask=wanted)
         scores.append(assessment.score)
         seen.append(assessment.severities)
         severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
         if wanted is None:
             wanted = later_wanted(assessment.severities, None)
         if index < most:
-            latent, origin = engine.move(latent, assessment.condition, origin), latent if index == 0 else origin
+            latent, origin = move(latent, assessment.condition, origin), latent if index == 0 else origin
             psnr.append(psnr_db(engine.decode(latent, size), clean))
     found = torch.stack(seen, 1).tolist()
     dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in found]
