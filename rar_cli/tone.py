@@ -33,7 +33,7 @@ FAR_SHARE = 0.5
 LIGHT = tuple(DEGRADATIONS.index(d) for d in (Degradation.LOW_LIGHT, Degradation.HAZE))
 
 
-def steps_back(latent: Tensor, factor: int) -> int:
+def reduction_of(latent: Tensor, factor: int) -> int:
     """How many times to reduce a picture, whose latent (b, c, h, w) has `factor` px per cell; 1: not at all."""
     return max(min(latent.shape[-2:]) * factor // FAR_PX, 1)
 
@@ -67,34 +67,34 @@ class Tone:
         told = -(-(1 + len(DEGRADATIONS)) // condition.shape[-1])
         condition, last = condition[:, :-told], condition[:, -told:].flatten(1)
         moved = self.engine_move(latent, condition, origin)
-        times = steps_back(latent, self.codec.params.factor)
+        reduction = reduction_of(latent, self.codec.params.factor)
         light = last[:, 0] > 0
-        if times == 1 or not light.any():  # the loop has just read this round's assessment: nothing is waited for
+        if reduction == 1 or not light.any():  # the loop has just read this round's assessment: nothing is waited for
             return moved
-        begin, now = self._reduced(latent, times), self._reduced(moved, times)
+        begin, now = self._reduced(latent, reduction), self._reduced(moved, reduction)
         there = self.engine_assess(begin, remove_mask=last[:, 1 : 1 + len(DEGRADATIONS)]).condition
-        origin_there = None if origin is None else self._reduced(origin, times)
+        origin_there = None if origin is None else self._reduced(origin, reduction)
         far = self.engine_move(begin, (condition + there) / 2, origin_there)
         change = (self._colours(far) - self._colours(now)) * (FAR_SHARE * light.to(now))[:, None, None, None]
-        add_by_tiles(self._grown(times), change, moved, max(self.tile // times, 1), 1, times)
+        add_by_tiles(self._grown(reduction), change, moved, max(self.tile // reduction, 1), 1, reduction)
         return moved
 
-    def _reduced(self, latent: Tensor, times: int) -> Tensor:
+    def _reduced(self, latent: Tensor, reduction: int) -> Tensor:
         """latent (b, c, h, w) -> that of the picture reduced so many times, by means of its pixels."""
         factor = self.codec.params.factor
 
         def tile(part: Tensor) -> Tensor:
             picture = self.codec.decode(part.to(self.device, torch.float32))
-            return self.codec.encode(F.avg_pool2d(pad_to_multiple(picture, times * factor), times))
+            return self.codec.encode(F.avg_pool2d(pad_to_multiple(picture, reduction * factor), reduction))
 
-        halo = -(-self.codec.halo_px // (factor * times)) * times
-        return by_tiles(tile, latent, max(self.tile // times, 1) * times, halo, (1, times))
+        halo = -(-self.codec.halo_px // (factor * reduction)) * reduction
+        return by_tiles(tile, latent, max(self.tile // reduction, 1) * reduction, halo, (1, reduction))
 
     def _colours(self, latent: Tensor) -> Tensor:
         """latent (b, c, h, w) -> the mean colour of each cell, (b, 3, h, w)."""
         return F.avg_pool2d(self.codec.decode(latent.to(self.device, torch.float32)), self.codec.params.factor)
 
-    def _grown(self, times: int) -> Callable[[Tensor], Tensor]:
+    def _grown(self, reduction: int) -> Callable[[Tensor], Tensor]:
         """A change of colours, one per cell of the picture reduced so many times -> that of the latent."""
-        factor = times * self.codec.params.factor
+        factor = reduction * self.codec.params.factor
         return lambda colours: self.codec.encode_change(F.interpolate(colours, scale_factor=factor, mode="bilinear"))

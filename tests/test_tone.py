@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from rar_cli.codec import Codec
 from rar_cli.engine import Engine, mask_of, restore
-from rar_cli.tone import FAR_PX, FAR_SHARE, Tone, steps_back
+from rar_cli.tone import FAR_PX, FAR_SHARE, Tone, reduction_of
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 from tests.test_engine import policy
 
@@ -59,12 +59,12 @@ def picture(codec, *first, height=330, width=500):
 
 
 @pytest.mark.parametrize(
-    ("sides", "times"),
+    ("sides", "reduction"),
     [((10, 400), 1), ((79, 79), 1), ((80, 120), 2), ((119, 900), 2), ((120, 120), 3), ((750, 999), 18)],
 )
-def test_the_reduced_picture_is_as_large_as_it_may_be(sides, times):
-    assert steps_back(torch.empty(1, 1, *sides), 4) == times
-    assert min(sides) * 4 // times >= FAR_PX or times == 1
+def test_the_reduced_picture_is_as_large_as_it_may_be(sides, reduction):
+    assert reduction_of(torch.empty(1, 1, *sides), 4) == reduction
+    assert min(sides) * 4 // reduction >= FAR_PX or reduction == 1
 
 
 def test_colours_of_hazy_pictures_are_met_halfway_and_others_stay_as_they_are(codec):
@@ -127,6 +127,22 @@ def test_pictures_in_pieces_come_out_as_whole_ones(codec, size):
     latent = picture(codec, 0.9, height=size[0], width=size[1])
     whole, pieces = (run(toned(codec, tile)[1], latent) for tile in (224, 24))
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
+
+
+def test_latents_of_large_pictures_stay_in_half_precision_and_on_their_device(codec):
+    latent = picture(codec, 0.9)
+    whole = run(toned(codec)[1], latent)
+    scripted = Scripted(codec)
+
+    def move(half, condition, origin):
+        return scripted.move(half.float(), condition, origin).to(half)
+
+    def assess(half, /, *, remove_mask):
+        return scripted.assess(half.float(), remove_mask=remove_mask)
+
+    moved = run(Tone(codec, assess, move, 24, CPU), latent.half())
+    assert moved.dtype == torch.float16
+    torch.testing.assert_close(codec.decode(moved.float()), codec.decode(whole), rtol=0, atol=0.02)
 
 
 def test_pictures_can_be_picked_out_of_what_the_assessment_says(codec):

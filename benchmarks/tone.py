@@ -1,0 +1,85 @@
+"""What the tone from farther away (`tone.py`) gains, by the size of the pictures.
+
+    python benchmarks/tone.py PHOTOS --limit 12 --scale 2
+
+PHOTOS is a folder of clean pictures, enlarged by --scale before they are degraded at mid severity. Prints one JSON line
+per suite: decibels of the input, after round 1 without and with the tone from farther away, the shares of pictures that
+this makes more than 0.1 dB better and worse, and how many times as long such a round takes.
+"""
+
+import argparse
+import json
+import time
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from rar_cli.bench.suites import synthetic
+from rar_cli.degradations import Image
+from rar_cli.engine import Engine, load
+from rar_cli.loop import Assess, Move
+from rar_cli.recipes import STACKED, quantise, stack
+from rar_cli.train.validation import psnr_db
+from rar_cli.types import DEGRADATIONS, Degradation
+
+D = Degradation
+SEVERITY = 0.5
+SUITES = tuple((d,) for d in DEGRADATIONS) + STACKED
+MATTERS_DB = 0.1
+
+
+def photographs(folder: Path, limit: int, scale: float) -> list[Image]:
+    """Clean pictures (h, w, 3) in [0, 1], enlarged, on the 8-bit grid."""
+    (suite,) = synthetic("clean", folder, limit, seed=0)
+    clean = (pair.reference for pair in suite.pairs())
+    if scale == 1.0:
+        return list(clean)
+    return [quantise(cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)) for each in clean]
+
+
+def once(engine: Engine, image: Tensor, assess: Assess, move: Move) -> tuple[Tensor, float]:
+    """Image (1, 3, h, w) after one round, whatever the verdict, and its seconds."""
+    started = time.perf_counter()
+    latent = engine.encode(image)
+    moved = move(latent, assess(latent, remove_mask=None).condition, None)
+    return engine.decode(moved, (image.shape[-2], image.shape[-1])), time.perf_counter() - started
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Measure every suite."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--limit", type=int, default=12)
+    parser.add_argument("--scale", type=float, default=1.0)
+    options = parser.parse_args()
+    engine = load()
+    clean = photographs(options.photos, options.limit, options.scale)
+    gains = []
+    for names in SUITES:
+        title = " + ".join(names)
+        table, seconds = [], np.zeros(2)
+        for place, picture in enumerate(clean):
+            recipe = stack(names, SEVERITY, np.random.default_rng([place, zlib.crc32(title.encode())]))
+            degraded, truth = (
+                torch.from_numpy(x).permute(2, 0, 1)[None] for x in (quantise(recipe.apply(picture)[-1]), picture)
+            )
+            plainly = once(engine, degraded, engine.assess, engine.move)
+            made = (plainly, once(engine, degraded, *engine.for_the_loop(None)))
+            seconds += [s for _, s in made]
+            table.append([float(psnr_db(x, truth)) for x in (degraded, *(image for image, _ in made))])
+        given, plain, toned = np.mean(table, axis=0)
+        change = np.asarray([row[2] - row[1] for row in table])
+        gains.append(change.mean())
+        said = {"input_db": given, "plain_db": plain, "toned_db": toned, "times": seconds[1] / seconds[0]}
+        said |= {"better": (change > MATTERS_DB).mean(), "worse": (change < -MATTERS_DB).mean()}
+        print(json.dumps({"suite": title} | {name: round(float(value), 2) for name, value in said.items()}), flush=True)
+    print(json.dumps({"suite": "mean", "gain_db": round(float(np.mean(gains)), 3)}))
+
+
+if __name__ == "__main__":
+    main()
