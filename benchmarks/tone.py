@@ -35,10 +35,11 @@ MATTERS_DB = 0.1
 def photographs(folder: Path, limit: int, scale: float) -> list[Image]:
     """Clean pictures (h, w, 3) in [0, 1], enlarged, on the 8-bit grid."""
     (suite,) = synthetic("clean", folder, limit, seed=0)
-    clean = (pair.reference for pair in suite.pairs())
+    clean = [pair.reference for pair in suite.pairs()]
     if scale == 1.0:
-        return list(clean)
-    return [quantise(cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)) for each in clean]
+        return clean
+    large = [cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for each in clean]
+    return [quantise(each.clip(0.0, 1.0)) for each in large]  # cubic curves overshoot
 
 
 def once(engine: Engine, image: Tensor, assess: Assess, move: Move) -> tuple[Tensor, float]:
