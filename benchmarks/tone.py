@@ -18,18 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rar_cli.bench.run import HARM_DB
 from rar_cli.bench.suites import synthetic
 from rar_cli.degradations import Image
 from rar_cli.engine import Engine, load
 from rar_cli.loop import Assess, Move
-from rar_cli.recipes import STACKED, quantise, stack
-from rar_cli.train.validation import psnr_db
-from rar_cli.types import DEGRADATIONS, Degradation
+from rar_cli.recipes import quantise, stack
+from rar_cli.train.validation import SUITES, psnr_db
 
-D = Degradation
 SEVERITY = 0.5
-SUITES = tuple((d,) for d in DEGRADATIONS) + STACKED
-MATTERS_DB = 0.1
 
 
 def photographs(folder: Path, limit: int, scale: float) -> list[Image]:
@@ -61,7 +58,7 @@ def main() -> None:
     engine = load()
     clean = photographs(options.photos, options.limit, options.scale)
     gains = []
-    for names in SUITES:
+    for names in filter(None, SUITES.values()):  # all but clean
         title = " + ".join(names)
         table, seconds = [], np.zeros(2)
         for place, picture in enumerate(clean):
@@ -77,7 +74,7 @@ def main() -> None:
         change = np.asarray([row[2] - row[1] for row in table])
         gains.append(change.mean())
         said = {"input_db": given, "plain_db": plain, "toned_db": toned, "times": seconds[1] / seconds[0]}
-        said |= {"better": (change > MATTERS_DB).mean(), "worse": (change < -MATTERS_DB).mean()}
+        said |= {"better": (change > HARM_DB).mean(), "worse": (change < -HARM_DB).mean()}
         print(json.dumps({"suite": title} | {name: round(float(value), 2) for name, value in said.items()}), flush=True)
     print(json.dumps({"suite": "mean", "gain_db": round(float(np.mean(gains)), 3)}))
 

@@ -67,35 +67,39 @@ def by_tiles(
         return function(x)
     grow, shrink = ratio
     out: Tensor | None = None
-    for (y0, y1), (x0, x1) in _grid(spans(height, tile, 0), spans(width, tile, 0)):
-        ya, xa = max(y0 - halo, 0), max(x0 - halo, 0)
-        part = function(x[..., ya : min(y1 + halo, height), xa : min(x1 + halo, width)])
+    for top, left, part in _tiles(function, x, tile, halo, ratio):
         if out is None:
             size = (-(-height * grow // shrink), -(-width * grow // shrink))
             out = part.new_empty((*part.shape[:-2], *size))
-        top, left = y0 * grow // shrink, x0 * grow // shrink
-        rows = -(-y1 * grow // shrink) - top
-        columns = -(-x1 * grow // shrink) - left
-        down, across = (y0 - ya) * grow // shrink, (x0 - xa) * grow // shrink
-        out[..., top : top + rows, left : left + columns] = part[..., down : down + rows, across : across + columns]
+        out[..., top : top + part.shape[-2], left : left + part.shape[-1]] = part
     assert out is not None
     return out
 
 
 def add_by_tiles(
-    function: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor, tile: int, halo: int, grow: int
+    function: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor, tile: int, halo: int, ratio: tuple[int, int] = (1, 1)
 ) -> None:
-    """Add what a function of small reach makes of x, tile by tile and exactly as above, to `onto`, in its place.
+    """Add what `by_tiles` would return to `onto`, in its place; what `onto` lacks at the bottom and the right falls
+    away."""
+    for top, left, part in _tiles(function, x, tile, halo, ratio):
+        place = onto[..., top : top + part.shape[-2], left : left + part.shape[-1]]
+        place += part[..., : place.shape[-2], : place.shape[-1]].to(onto)
 
-    grow: output cells per input cell along a side; those that `onto` lacks at the bottom and the right fall away.
-    """
+
+def _tiles(
+    function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, ratio: tuple[int, int]
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Top and left of each tile's output, and what the function makes of it without its halo."""
     height, width = x.shape[-2:]
+    grow, shrink = ratio
     for (y0, y1), (x0, x1) in _grid(spans(height, tile, 0), spans(width, tile, 0)):
         ya, xa = max(y0 - halo, 0), max(x0 - halo, 0)
         part = function(x[..., ya : min(y1 + halo, height), xa : min(x1 + halo, width)])
-        place = onto[..., y0 * grow : y1 * grow, x0 * grow : x1 * grow]
-        down, across = (y0 - ya) * grow, (x0 - xa) * grow
-        place += part[..., down : down + place.shape[-2], across : across + place.shape[-1]].to(onto)
+        top, left = y0 * grow // shrink, x0 * grow // shrink
+        rows = -(-y1 * grow // shrink) - top
+        columns = -(-x1 * grow // shrink) - left
+        down, across = (y0 - ya) * grow // shrink, (x0 - xa) * grow // shrink
+        yield top, left, part[..., down : down + rows, across : across + columns]
 
 
 def by_windows(

@@ -76,7 +76,7 @@ class Tone:
         origin_there = None if origin is None else self._reduced(origin, reduction)
         far = self.engine_move(begin, (condition + there) / 2, origin_there)
         change = (self._colours(far) - self._colours(now)) * (FAR_SHARE * light.to(now))[:, None, None, None]
-        add_by_tiles(self._grown(reduction), change, moved, max(self.tile // reduction, 1), 1, reduction)
+        add_by_tiles(self._grown(reduction), change, moved, max(self.tile // reduction, 1), 1, (reduction, 1))
         return moved
 
     def _reduced(self, latent: Tensor, reduction: int) -> Tensor:
