@@ -72,6 +72,29 @@ def test_focused_pictures_learn_from_the_truth_all_the_same(busy):
     assert gradient(busy, batch, stage, begun) == pytest.approx(gradient(busy, batch, stage, None), rel=1e-4)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_several_windows_of_a_picture_count_as_so_many_batches_with_one_each(busy, keeps):
+    begun = copy.deepcopy(busy)
+    with torch.no_grad():
+        busy.restorer.leave.weight.add_(0.05 * torch.randn_like(busy.restorer.leave.weight))
+    stage = replace(STAGE, crops=(Crops(4, 48, 16, windows=2),), keeps=keeps)
+    batch = batch_of(stage)
+    assert batch.window.shape == (4, 2, 2)
+    assert not torch.equal(batch.window[:, 0], batch.window[:, 1])
+    both = losses(busy, batch, stage, begun).parts
+    apart = [losses(busy, replace(batch, window=batch.window[:, at : at + 1]), stage, begun).parts for at in (0, 1)]
+    assert not torch.isclose(apart[0]["restoration"], apart[1]["restoration"], rtol=1e-4)
+    for name, part in both.items():
+        torch.testing.assert_close(part, (apart[0][name] + apart[1][name]) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_are_for_the_restorer_and_at_least_one():
+    with pytest.raises(UsageError, match="windows must be at least 1"):
+        Crops(4, 48, 16, windows=0)
+    with pytest.raises(UsageError, match='stage a: several windows .* kind = "restorer"'):
+        Stage("a", "end_to_end", steps=1, crops=(Crops(4, 48, 16, windows=2),))
+
+
 def test_a_run_that_is_resumed_keeps_to_its_first_weights(tmp_path, busy):
     config, alone = TrainConfig("tiny", (STAGE,)), Accelerator(cpu=True)
     first = as_begun(busy, config, alone, tmp_path / "begun", resume=False)

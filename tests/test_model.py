@@ -76,7 +76,7 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
         severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), t=torch.zeros(2),
         forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(0, dtype=torch.long),
         kept=torch.zeros(0, dtype=torch.long),
-        window=torch.rand(2, 2), window_px=16,
+        window=torch.rand(2, 1, 2), window_px=16,
     )  # fmt: skip
     end_to_end_losses(model, batch, stage).total.backward()
     parts = {

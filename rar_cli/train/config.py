@@ -20,16 +20,20 @@ Learner = Literal["all", "assessor", "restorer"]
 
 @dataclass(frozen=True)
 class Crops:
-    """What a batch is made of: `pictures` crops of `context_px`, which the assessor sees, and a window
-    of `window_px` in each, which the restorer works on."""
+    """What a batch is made of: `pictures` crops of `context_px`, which the assessor sees, and in each `windows`
+    windows of `window_px`, which the restorer works on: more than one where making pictures takes longer than
+    restoring them."""
 
     pictures: int
     context_px: int
     window_px: int
+    windows: int = 1
 
     def __post_init__(self) -> None:
         if self.window_px > self.context_px:
             raise UsageError(f"crops: window_px {self.window_px} exceeds context_px {self.context_px}")
+        if self.windows < 1:
+            raise UsageError(f"crops: windows must be at least 1, got {self.windows}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Stage:
             raise UsageError(f'stage {self.name}: detail needs kind = "restorer"')
         if not self.crops:
             raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
+        if self.kind != "restorer" and any(crops.windows > 1 for crops in self.crops):
+            raise UsageError(f'stage {self.name}: several windows of a picture need kind = "restorer"')
 
     def crops_at(self, step: int) -> Crops:
         """The crops of a step of the stage."""

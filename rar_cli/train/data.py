@@ -43,7 +43,7 @@ class Batch:
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
     severities, remove_mask: (b, 9). t: (b,). forced: (b,) bool. unrolled, kept: (k,), the places of those pictures.
-    window: (b, 2) y, x in [0, 1) of the free range, its side `window_px`.
+    window: (b, n, 2) y, x of each picture's n windows in [0, 1) of the free range, their side `window_px`.
     """
 
     clean: Tensor
@@ -187,7 +187,7 @@ class StepBatches(Dataset[Batch]):
             forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
             unrolled=torch.from_numpy(np.flatnonzero(rng.permutation(size) < self._share(stage.unrolled, step, size))),
             kept=torch.arange(focused if stage.keeps else size, size),
-            window=torch.from_numpy(rng.random((size, 2)).astype(np.float32)),
+            window=torch.from_numpy(rng.random((size, crops.windows, 2)).astype(np.float32)),
             window_px=crops.window_px,
         )
 

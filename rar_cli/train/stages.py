@@ -71,14 +71,15 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     rank = _rank(model, chosen, assessment.score, start, first, clean)
     cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
-    z_t = on_path(z_0, z_1, batch.t)
+    t = cut.each(batch.t)
+    z_t = on_path(z_0, z_1, t)
     told = (cut(first),) if model.params.restorer.memory else ()
-    v = model.restorer(z_t, batch.t, assessment.condition, *told)
-    end = velocity_to_target(v, z_t, batch.t)
+    v = model.restorer(z_t, t, cut.each(assessment.condition), *told)
+    end = velocity_to_target(v, z_t, t)
     if begun is None or not len(batch.kept):
         restoration = RESTORATION_LOSSES[stage.loss](end, z_1, model.codec.scale)
     else:
-        z_1, beside = _kept(begun, batch, start, _forced(batch, left), z_t, z_1, told)
+        z_1, beside = _kept(begun, batch, start, _forced(batch, left), cut, z_t, z_1, told)
         restoration = log_mse(end, z_1, model.codec.scale, beside)
     total = restoration + severity + 0.3 * score + 0.1 * rank
     parts = {"restoration": restoration, "severity": severity, "score": score, "rank": rank}
@@ -91,20 +92,28 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
 
 @torch.no_grad()
 def _kept(
-    begun: Rar, batch: Batch, start: Tensor, forced: Tensor, z_t: Tensor, z_1: Tensor, told: tuple[Tensor, ...]
+    begun: Rar,
+    batch: Batch,
+    start: Tensor,
+    forced: Tensor,
+    cut: _Window,
+    z_t: Tensor,
+    z_1: Tensor,
+    told: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """What each picture is to reach (b, c, h, w), and the error that this still has (b,).
+    """What each window is to reach (b n, c, h, w), and the error that this still has (b n,).
 
     Kept pictures are to reach what `begun` makes of them. With its error beside it, the loss is that of the truth but
     for one term: how much the change has to do with the error. On few pictures that is mostly chance, and following it
     undoes what many pictures have averaged.
     """
-    at, t = batch.kept, batch.t[batch.kept]
-    condition = begun.assessor(start[at], remove_mask=batch.remove_mask[at], severities=forced[at]).condition
-    v = begun.restorer(z_t[at], t, condition, *(each[at] for each in told))
+    kept, at = batch.kept, cut.windows_of(batch.kept)
+    condition = begun.assessor(start[kept], remove_mask=batch.remove_mask[kept], severities=forced[kept]).condition
+    t = cut.each(batch.t[kept])
+    v = begun.restorer(z_t[at], t, cut.each(condition), *(each[at] for each in told))
     end = velocity_to_target(v, z_t[at], t).to(z_1.dtype)
     error = mse_of(end, z_1[at], begun.codec.scale)
-    return z_1.index_copy(0, at, end), torch.zeros_like(batch.t).index_copy(0, at, error)
+    return z_1.index_copy(0, at, end), batch.t.new_zeros(len(z_1)).index_copy(0, at, error)
 
 
 def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:
@@ -191,17 +200,27 @@ def _forced(batch: Batch, left: Tensor) -> Tensor:
 
 
 class _Window:
-    """Cuts each picture's window out of a context-sized tensor, where the device has it: the host is not asked."""
+    """Cuts each picture's windows out of a context-sized tensor, where the device has it: the host is not asked."""
 
     def __init__(self, model: Rar, batch: Batch, factor: int = 1) -> None:
         cell = model.params.codec.factor
         side = batch.window_px // cell
         free = batch.clean.shape[-1] // cell - side + 1
-        corners = (batch.window * free).long() * factor
+        self.count = batch.window.shape[1]
+        corners = (batch.window.flatten(0, 1) * free).long() * factor
         within = torch.arange(side * factor, device=corners.device)
-        self.picture = torch.arange(len(corners), device=corners.device)[:, None, None]
+        self.picture = self.each(torch.arange(len(batch.window), device=corners.device))[:, None, None]
         self.rows = (corners[:, :1] + within)[:, :, None]
         self.columns = (corners[:, 1:] + within)[:, None, :]
 
+    def each(self, x: Tensor) -> Tensor:
+        """What there is one of for each picture (b, ...), once for each of its windows (b n, ...)."""
+        return x if self.count == 1 else x.repeat_interleave(self.count, 0)
+
+    def windows_of(self, pictures: Tensor) -> Tensor:
+        """The places of those pictures' windows, picture by picture."""
+        return (pictures[:, None] * self.count + torch.arange(self.count, device=pictures.device)).flatten()
+
     def __call__(self, x: Tensor) -> Tensor:
+        """x (b, c, height, width) -> its windows (b n, c, h, w), picture by picture."""
         return x.permute(0, 2, 3, 1)[self.picture, self.rows, self.columns].permute(0, 3, 1, 2)
