@@ -7,7 +7,7 @@ training and the tests all consume the same one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import asked_of_dark, judge, later_wanted
+from rar_cli.verdict import asked_of_dark, judge, later_wanted, light_waits, without_light
 
 
 class Assess(Protocol):
@@ -53,11 +53,15 @@ def rounds(
 
     Pictures leave the batch with their final verdict; the verdicts of a batch are read from the
     device once per round. remove_mask: (9,), 1 for each degradation that is to be removed; of these,
-    rounds after the first remove those that the input showed (`verdict.later_wanted`).
+    rounds after the first remove those that the input showed (`verdict.later_wanted`). Where there is doubt about low
+    light and haze, and a round left to come back to them, round 1 leaves them (`verdict.light_waits`), and is where
+    memory begins.
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
     found: dict[int, list[float]] = {}
+    waiting: set[int] = set()
+    asked_for = remove_mask
     origin: Tensor | None = None
     index = 0
     while pictures:
@@ -69,7 +73,11 @@ def rounds(
         judged = []
         for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
             asked = asked_of_dark(found.setdefault(picture, severities), severities)
-            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked)
+            waited = index == 1 and picture in waiting
+            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked, waited)
+            if index == 0 and verdict is Verdict.REPEAT and policy.max_rounds > 1 and light_waits(unwanted):
+                waiting.add(picture)
+                reason += "; low light and haze wait for another look"
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))
@@ -93,9 +101,35 @@ def rounds(
             remove_mask = remove_mask[torch.tensor(stay, device=remove_mask.device)]
             if origin is not None:
                 origin = origin[torch.tensor(stay, device=origin.device)]
-        if pictures:
+        if pictures and index == 0 and waiting:
+            waits = [picture in waiting for picture in pictures]
+            latent, origin = leave_light(assess, move, latent, condition, waits, asked_for)
+        elif pictures:
             latent, origin = move(latent, condition, origin), latent if origin is None else origin
         index += 1
+
+
+def leave_light(
+    assess: Assess,
+    move: Move,
+    latent: Tensor,
+    condition: Tensor,
+    waits: Sequence[bool],
+    remove_mask: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Round 1 of latent (b, c, h, w), of which some pictures' low light and haze wait -> moved, origin for the next.
+
+    condition: (b, n, d) without waiting. remove_mask: (9,), None for all. What the waiting ones go on from is where
+    their memory begins: of rounds that leave something the restorer has learned nothing.
+    """
+    waiting = torch.tensor(waits, device=condition.device)
+    if any(waits):
+        condition = assess(latent, remove_mask=without_light(remove_mask, waiting)).condition
+    moved = move(latent, condition, None)
+    if all(waits):
+        return moved, None
+    begun = torch.where(waiting.to(latent.device)[:, None, None, None], moved, latent) if any(waits) else latent
+    return moved, begun
 
 
 def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:

@@ -20,8 +20,8 @@ from torch import Tensor
 from rar_cli.codec import Codec
 from rar_cli.loop import Assess, Move
 from rar_cli.tiling import add_by_tiles, by_tiles, pad_to_multiple
-from rar_cli.types import DEGRADATIONS, Assessment, Degradation
-from rar_cli.verdict import SEEN
+from rar_cli.types import DEGRADATIONS, Assessment
+from rar_cli.verdict import LIGHT, SEEN
 
 FAR_PX = 160
 """Least shorter side of a reduced picture. Of those tried, 107 to 320 px, the best or near it for pictures of 321 to
@@ -29,8 +29,6 @@ FAR_PX = 160
 
 FAR_SHARE = 0.5
 """Of what comes of the reduced picture in the colours; of a third to all of it the best or near it."""
-
-LIGHT = tuple(DEGRADATIONS.index(d) for d in (Degradation.LOW_LIGHT, Degradation.HAZE))
 
 
 def reduction_of(latent: Tensor, factor: int) -> int:

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine import Engine
+from rar_cli.loop import leave_light
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.losses import SCORE_PSNR_DB
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
-from rar_cli.verdict import asked_of_dark, judge, later_wanted
+from rar_cli.verdict import asked_of_dark, judge, later_wanted, light_waits
 
 ROUNDS = 4
 SEVERITIES = (0.12, 0.25, 0.5, 0.8)
@@ -61,8 +62,9 @@ LATER_PRICE_DB = 0.004
 class Course:
     """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
 
-    Of a clean one two are enough. dark: for each round what its score has to gain for having come out dark
-    (`verdict.asked_of_dark`); empty: none did.
+    Of a clean one two are enough, or three where light waits. dark: for each round what its score has to gain for
+    having come out dark (`verdict.asked_of_dark`); empty: none did. waited: whether round 1 left low light and haze
+    (`verdict.light_waits`).
     """
 
     clean: bool
@@ -70,6 +72,7 @@ class Course:
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
     dark: tuple[float, ...] = ()
+    waited: bool = False
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
@@ -77,7 +80,7 @@ class Course:
         kept = 0
         for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
             asked = self.dark[index] if self.dark else 0.0
-            verdict, _ = judge(index, score, best, severities, policy, asked)
+            verdict, _ = judge(index, score, best, severities, policy, asked, self.waited and index == 1)
             if verdict is Verdict.REVERT:
                 return kept
             kept, best = index, max(score, best or 0.0)
@@ -109,27 +112,27 @@ def courses(
 
 
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
-    most = 1 if is_clean else ROUNDS
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
     assess, move = engine.for_the_loop(None)
-    origin: Tensor | None = None
-    scores, seen, severities, psnr = [], [], [], [psnr_db(image, clean)]
-    wanted: Tensor | None = None
-    for index in range(most + 1):
-        assessment = assess(latent, remove_mask=wanted)
-        scores.append(assessment.score)
-        seen.append(assessment.severities)
-        severities.append(assessment.severities if wanted is None else assessment.severities * wanted)
-        if wanted is None:
-            wanted = later_wanted(assessment.severities, None)
-        if index < most:
-            latent, origin = move(latent, assessment.condition, origin), latent if index == 0 else origin
-            psnr.append(psnr_db(engine.decode(latent, size), clean))
-    found = torch.stack(seen, 1).tolist()
-    dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in found]
-    tables = [torch.stack(columns, 1).tolist() for columns in (scores, severities, psnr)]
-    pictures = zip(*tables, dark, strict=True)
-    return [Course(is_clean, *(tuple(row) for row in rows)) for rows in pictures]
+    found, psnr = [assess(latent, remove_mask=None)], [psnr_db(image, clean)]
+    wanted = later_wanted(found[0].severities, None)
+    waits = [light_waits(severities) for severities in found[0].severities.tolist()]
+    most = ROUNDS if not is_clean else 2 if any(waits) else 1
+    latent, origin = leave_light(assess, move, latent, found[0].condition, waits, None)
+    for index in range(1, most + 1):
+        if index > 1:
+            latent, origin = move(latent, found[-1].condition, origin), latent if origin is None else origin
+        found.append(assess(latent, remove_mask=wanted))
+        psnr.append(psnr_db(engine.decode(latent, size), clean))
+    seen = torch.stack([each.severities for each in found], 1)
+    dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in seen.tolist()]
+    unwanted = torch.cat([seen[:, :1], seen[:, 1:] * wanted[:, None]], 1)
+    tables = [x.tolist() for x in (torch.stack([each.score for each in found], 1), unwanted, torch.stack(psnr, 1))]
+    pictures = zip(*tables, dark, waits, strict=True)
+    return [
+        Course(is_clean, tuple(scores), tuple(map(tuple, severities)), tuple(db), dark, waited)
+        for scores, severities, db, dark, waited in pictures
+    ]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
