@@ -3,7 +3,7 @@ from dataclasses import replace
 import torch
 
 from rar_cli.loop import rounds, settle
-from rar_cli.types import Assessment, StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, Assessment, Degradation, StopPolicy, Verdict
 from tests.fakes import FakeAssessor, FakeMove, numbered
 
 POLICY = StopPolicy(accept_score=80.0, max_rounds=3)
@@ -114,3 +114,58 @@ def test_what_turns_up_after_the_first_round_alone_is_no_reason_for_another():
     assess.severity = torch.tensor([0.5])
     list(passes)
     assert [None if m is None else len(m) for m in assess.masks] == [None, 2, 1]
+
+
+class Doubtful:
+    """Finds noise, and haze of its own in each picture, which is another one after the first round."""
+
+    def __init__(self, haze, after):
+        self.haze = {0: haze, 1: after}
+        self.masks = []
+
+    def __call__(self, latent, /, *, remove_mask):
+        self.masks.append(remove_mask)
+        severities = torch.zeros(len(latent), len(DEGRADATIONS))
+        severities[:, DEGRADATIONS.index(Degradation.NOISE)] = 0.5 * (latent[:, 1, 0, 0] == 0)
+        for row, (picture, moved) in zip(severities, latent[:, :2, 0, 0].long().tolist(), strict=True):
+            row[DEGRADATIONS.index(Degradation.HAZE)] = self.haze.get(moved, {}).get(picture, 0.0)
+        condition = torch.ones(len(latent), 9) if remove_mask is None else remove_mask.expand(len(latent), 9)
+        return Assessment(10.0 + latent[:, 1, 0, 0], severities, condition[:, None])
+
+
+def waiting(haze, after, policy):
+    """Outcomes, and what each transport was told: (picture, haze to go, rounds since its memory began)."""
+    told = []
+
+    def move(latent, condition, origin):
+        wanted = condition[:, 0, DEGRADATIONS.index(Degradation.HAZE)]
+        begun = latent if origin is None else origin
+        pictures, since = latent[:, 0, 0, 0].int().tolist(), (latent - begun)[:, 1, 0, 0].tolist()
+        told.extend(zip(pictures, wanted.bool().tolist(), since, strict=True))
+        return latent + torch.tensor([0.0, 1.0])[:, None, None]
+
+    assess = Doubtful(dict(enumerate(haze)), dict(enumerate(after)))
+    return settle(rounds(assess, move, numbered(len(haze)), policy)), told, assess
+
+
+def test_haze_in_doubt_waits_for_the_second_round_and_memory_begins_there():
+    policy = replace(POLICY, accept_score=90.0, clear_severity=0.1, later_clear_severity=1.0)
+    outcome, told, assess = waiting([0.3, 0.3, 0.6, 0.0], [0.3, 0.0, 0.6, 0.0], policy)
+    assert [len(kept.trace) - 1 for kept in outcome] == [2, 1, 1, 1]  # only what waited, and stayed, is worth a second
+    assert told == [(0, False, 0), (1, False, 0), (2, True, 0), (3, True, 0), (0, True, 0)]
+    assert len(assess.masks) == 4
+    assert "wait" in outcome[0].trace[0].reason
+    assert "wait" not in outcome[2].trace[0].reason
+
+
+def test_memory_of_pictures_that_waited_and_of_others_is_kept_apart_in_a_batch():
+    policy = replace(POLICY, accept_score=90.0, clear_severity=0.1)
+    _, told, _ = waiting([0.3, 0.6], [0.3, 0.6], policy)
+    assert told == [(0, False, 0), (1, True, 0), (0, True, 0), (1, True, 1)]
+
+
+def test_nothing_waits_where_there_is_one_round_alone():
+    policy = replace(POLICY, accept_score=90.0, clear_severity=0.1, max_rounds=1)
+    _, told, assess = waiting([0.3], [0.3], policy)
+    assert told == [(0, True, 0)]
+    assert len(assess.masks) == 2

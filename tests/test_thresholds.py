@@ -5,7 +5,7 @@ import torch
 
 from rar_cli.engine import Engine
 from rar_cli.train.thresholds import SEVERITIES, Course, courses, figures, fit
-from rar_cli.types import StopPolicy
+from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy
 
 
 def nine(*worst):
@@ -98,6 +98,13 @@ def test_courses_record_every_round_of_every_suite(busy):
 def test_a_round_that_came_out_dark_is_replayed_as_put_back():
     dark = replace(HELPED, scores=(30.0, 37.0, 61.0), dark=(0.0, 8.0, 0.0))
     assert dark.stopped(StopPolicy(85.0, 0.0, 0.0, 0.08, 2)) == 0
+
+
+def test_what_waited_goes_on_where_it_stayed():
+    faint = tuple(0.2 if d is Degradation.HAZE else 0.0 for d in DEGRADATIONS)
+    course = replace(HELPED, scores=(30.0, 40.0, 61.0), severities=((0.6, *faint[1:]), faint, 9 * (0.0,)))
+    policy = StopPolicy(85.0, 0.0, 0.0, 0.08, 3, later_clear_severity=1.0)
+    assert (course.stopped(policy), replace(course, waited=True).stopped(policy)) == (1, 2)
 
 
 def test_a_later_round_that_spoils_what_round_1_made_is_paid_for():

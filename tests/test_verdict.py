@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import SEEN, asked_of_dark, judge, later_wanted
+from rar_cli.verdict import SEEN, STAYED, asked_of_dark, judge, later_wanted, light_waits, without_light
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
@@ -115,3 +115,34 @@ def test_later_rounds_want_what_was_asked_for_and_seen():
     shown = torch.tensor([[SEEN, SEEN - 0.01, 0.9]])
     assert later_wanted(shown, torch.tensor([1.0, 1.0, 0.0])).tolist() == [[1.0, 0.0, 0.0]]
     assert later_wanted(shown, None).tolist() == [[1.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("found", "noise", "waits"),
+    [
+        (dark(0.2), 0.5, True),
+        (dark(0.0, haze=0.3), 0.3, True),
+        (dark(0.2), 0.2, False),  # nothing else that would pass for it
+        (dark(0.05), 0.5, False),  # not seen
+        (dark(0.2, haze=0.5), 0.5, False),  # no doubt about the haze
+    ],
+)
+def test_low_light_and_haze_wait_where_in_doubt_beside_something_else(found, noise, waits):
+    assert light_waits([noise, *found[1:]]) is waits
+
+
+def test_what_waited_is_worth_another_round_from_less_on():
+    policy = StopPolicy(90.0, clear_severity=0.3, later_clear_severity=1.0)
+    assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy, waited=True)[0] is Verdict.REPEAT
+    assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy)[0] is Verdict.ACCEPT
+    assert judge(1, 50.0, 40.0, dark(STAYED, haze=STAYED), policy, waited=True)[0] is Verdict.ACCEPT
+    assert judge(1, 50.0, 40.0, of(0.9), policy, waited=True)[0] is Verdict.ACCEPT  # noise did not wait
+
+
+def test_round_1_leaves_low_light_and_haze_of_those_that_wait_alone():
+    wanted = torch.ones(9).index_fill(0, torch.tensor(0), 0.0)
+    light = [DEGRADATIONS.index(d) for d in (Degradation.LOW_LIGHT, Degradation.HAZE)]
+    rows = without_light(wanted, torch.tensor([True, False])).tolist()
+    assert [place for place, row in enumerate(rows[0]) if not row] == sorted([0, *light])
+    assert rows[1] == wanted.tolist()
+    assert without_light(None, torch.tensor([False])).tolist() == [9 * [1.0]]
