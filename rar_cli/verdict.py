@@ -88,9 +88,10 @@ def judge(
     score: of this round's latent, [0, 100]. best_score: best of the rounds before, None at round 0.
     severities: nine in [0, 1], in the order of `DEGRADATIONS`; 0 for those that are not to be removed.
     asked: what the score has to gain because the picture came out dark (`asked_of_dark`), 0 where it did not.
-    waited: whether low light and haze have been left for the next round (`light_waits`).
+    waited: whether low light and haze have been left for the next round (`light_waits`); that one alone may have come
+    out dark.
     """
-    if asked and best_score is not None and score < best_score + asked:
+    if asked and not waited and best_score is not None and score < best_score + asked:
         return Verdict.REVERT, "it was not dark and has come out dark: the best round is kept"
     needed = policy.first_gain if index == 1 else policy.min_gain
     if best_score is not None and score < best_score + needed:

@@ -137,6 +137,7 @@ def test_what_waited_is_worth_another_round_from_less_on():
     assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy)[0] is Verdict.ACCEPT
     assert judge(1, 50.0, 40.0, dark(STAYED, haze=STAYED), policy, waited=True)[0] is Verdict.ACCEPT
     assert judge(1, 50.0, 40.0, of(0.9), policy, waited=True)[0] is Verdict.ACCEPT  # noise did not wait
+    assert judge(1, 50.0, 40.0, dark(0.9), policy, asked=20.0, waited=True)[0] is Verdict.REPEAT  # nor was it darkened
 
 
 def test_round_1_leaves_low_light_and_haze_of_those_that_wait_alone():
