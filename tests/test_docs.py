@@ -12,7 +12,7 @@ import typer.main
 from rar_cli.assessor import AssessorParams
 from rar_cli.cli import app
 from rar_cli.restorer import RestorerParams
-from rar_cli.train.config import Stage, TrainConfig
+from rar_cli.train.config import Crops, Stage, TrainConfig
 from rar_cli.version import __version__
 from tests.conftest import ROOT
 
@@ -70,8 +70,8 @@ def test_nothing_committed_names_a_registry_or_this_machine():
 
 
 def test_every_setting_of_training_in_the_readme_is_one():
-    """Those of a run, of a stage, and of the assessor and the restorer of the small model."""
-    owners = {"": TrainConfig, "stage": Stage, "assessor": AssessorParams, "restorer": RestorerParams}
+    """Those of a run, of a stage, of its crops, and of the assessor and the restorer of the small model."""
+    owners = {"": TrainConfig, "stage": Stage, "crops": Crops, "assessor": AssessorParams, "restorer": RestorerParams}
     rows = re.findall(r"^\| `(\w+) = ([^`]+)`(?: \((\w+)\))? \|", README, re.M)
     assert len(rows) >= 10
     for name, value, owner in rows:
