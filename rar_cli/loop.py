@@ -101,7 +101,7 @@ def rounds(
             remove_mask = remove_mask[torch.tensor(stay, device=remove_mask.device)]
             if origin is not None:
                 origin = origin[torch.tensor(stay, device=origin.device)]
-        if pictures and index == 0 and waiting:
+        if pictures and index == 0:
             waits = [picture in waiting for picture in pictures]
             latent, origin = leave_light(assess, move, latent, condition, waits, asked_for)
         elif pictures:
@@ -122,14 +122,13 @@ def leave_light(
     condition: (b, n, d) without waiting. remove_mask: (9,), None for all. What the waiting ones go on from is where
     their memory begins: of rounds that leave something the restorer has learned nothing.
     """
+    if not any(waits):
+        return move(latent, condition, None), latent
     waiting = torch.tensor(waits, device=condition.device)
-    if any(waits):
-        condition = assess(latent, remove_mask=without_light(remove_mask, waiting)).condition
-    moved = move(latent, condition, None)
+    moved = move(latent, assess(latent, remove_mask=without_light(remove_mask, waiting)).condition, None)
     if all(waits):
-        return moved, None
-    begun = torch.where(waiting.to(latent.device)[:, None, None, None], moved, latent) if any(waits) else latent
-    return moved, begun
+        return moved, None  # None: the very one that comes next, which a large latent need not be copied for
+    return moved, torch.where(waiting.to(latent.device)[:, None, None, None], moved, latent)
 
 
 def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:

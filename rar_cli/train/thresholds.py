@@ -118,9 +118,11 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
     wanted = later_wanted(found[0].severities, None)
     waits = [light_waits(severities) for severities in found[0].severities.tolist()]
     most = ROUNDS if not is_clean else 2 if any(waits) else 1
-    latent, origin = leave_light(assess, move, latent, found[0].condition, waits, None)
-    for index in range(1, most + 1):
-        if index > 1:
+    origin: Tensor | None = None
+    for index in range(most):
+        if index == 0:
+            latent, origin = leave_light(assess, move, latent, found[0].condition, waits, None)
+        else:
             latent, origin = move(latent, found[-1].condition, origin), latent if origin is None else origin
         found.append(assess(latent, remove_mask=wanted))
         psnr.append(psnr_db(engine.decode(latent, size), clean))
