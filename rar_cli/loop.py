@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import asked_of_dark, judge, later_wanted, light_waits, without_light
+from rar_cli.verdict import asked_of_light, judge, later_wanted, light_waits, without_light
 
 
 class Assess(Protocol):
@@ -60,6 +60,7 @@ def rounds(
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
     found: dict[int, list[float]] = {}
+    last: dict[int, list[float]] = {}
     waiting: set[int] = set()
     asked_for = remove_mask
     origin: Tensor | None = None
@@ -72,9 +73,10 @@ def rounds(
             remove_mask = later_wanted(assessment.severities, remove_mask)
         judged = []
         for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
-            asked = asked_of_dark(found.setdefault(picture, severities), severities)
-            waited = index == 1 and picture in waiting
-            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked, waited)
+            before, waited = found.setdefault(picture, severities), picture in waiting
+            asked = asked_of_light(index, before, last.get(picture, unwanted), severities, waited)
+            last[picture] = unwanted
+            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked, waited and index == 1)
             if index == 0 and verdict is Verdict.REPEAT and policy.max_rounds > 1 and light_waits(unwanted):
                 waiting.add(picture)
                 reason += "; low light and haze wait for another look"

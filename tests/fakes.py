@@ -33,9 +33,12 @@ def tiny_params() -> RarParams:
 
 
 class FakeAssessor:
-    """Gives each picture its scripted scores, one per call that sees it; counts calls, keeps their masks."""
+    """Gives each picture its scripted scores, one per call that sees it; counts calls, keeps their masks.
 
-    def __init__(self, scores: list[list[float]], severity: float | Tensor = 0.5) -> None:
+    severity: of all nine, or of each; as it comes, so much that nothing is in doubt.
+    """
+
+    def __init__(self, scores: list[list[float]], severity: float | Tensor = 0.7) -> None:
         self.scripts = [list(s) for s in scores]
         self.severity = torch.as_tensor(severity)
         self.calls = 0

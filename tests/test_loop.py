@@ -9,7 +9,7 @@ from tests.fakes import FakeAssessor, FakeMove, numbered
 POLICY = StopPolicy(accept_score=80.0, max_rounds=3)
 
 
-def run(scores, policy=POLICY, severity=0.5, mask=None):
+def run(scores, policy=POLICY, severity=0.7, mask=None):
     assess, move = FakeAssessor(scores, severity), FakeMove()
     outcome = settle(rounds(assess, move, numbered(len(scores)), policy, mask))
     return outcome, assess, move
@@ -105,13 +105,13 @@ def test_later_rounds_remove_only_what_the_input_showed():
 
 def test_what_turns_up_after_the_first_round_alone_is_no_reason_for_another():
     assess, move = FakeAssessor([[10.0, 20.0], [10.0, 20.0, 90.0]]), FakeMove()
-    assess.severity = torch.tensor([[0.01] * 8 + [0.2], [0.5] * 9])
+    assess.severity = torch.tensor([[0.01] * 8 + [0.2], [0.7] * 9])
     passes = rounds(assess, move, numbered(2), POLICY)
     next(passes)
-    assess.severity = torch.tensor([[0.5] * 4 + [0.01] + [0.5] * 3 + [0.01], [0.5] * 9])
+    assess.severity = torch.tensor([[0.7] * 4 + [0.01] + [0.7] * 3 + [0.01], [0.7] * 9])
     second = next(passes)
     assert [r.verdict for r in second.rounds] == [Verdict.ACCEPT, Verdict.REPEAT]
-    assess.severity = torch.tensor([0.5])
+    assess.severity = torch.tensor([0.7])
     list(passes)
     assert [None if m is None else len(m) for m in assess.masks] == [None, 2, 1]
 
@@ -150,7 +150,7 @@ def waiting(haze, after, policy):
 
 def test_haze_in_doubt_waits_for_the_second_round_and_memory_begins_there():
     policy = replace(POLICY, accept_score=90.0, clear_severity=0.1, later_clear_severity=1.0)
-    outcome, told, assess = waiting([0.3, 0.3, 0.6, 0.0], [0.3, 0.0, 0.6, 0.0], policy)
+    outcome, told, assess = waiting([0.3, 0.3, 0.7, 0.0], [0.3, 0.0, 0.7, 0.0], policy)
     assert [len(kept.trace) - 1 for kept in outcome] == [2, 1, 1, 1]  # only what waited, and stayed, is worth a second
     assert told == [(0, False, 0), (1, False, 0), (2, True, 0), (3, True, 0), (0, True, 0)]
     assert len(assess.masks) == 4
@@ -158,9 +158,15 @@ def test_haze_in_doubt_waits_for_the_second_round_and_memory_begins_there():
     assert "wait" not in outcome[2].trace[0].reason
 
 
+def test_haze_that_stayed_in_doubt_and_whose_removal_brings_little_is_put_back():
+    policy = replace(POLICY, accept_score=90.0, clear_severity=0.1, later_clear_severity=1.0)
+    outcome, _, _ = waiting([0.3, 0.3], [0.25, 0.35], policy)  # each round brings one
+    assert [(kept.best_round, kept.trace[-1].verdict) for kept in outcome] == [(1, Verdict.REVERT), (2, Verdict.ACCEPT)]
+
+
 def test_memory_of_pictures_that_waited_and_of_others_is_kept_apart_in_a_batch():
     policy = replace(POLICY, accept_score=90.0, clear_severity=0.1)
-    _, told, _ = waiting([0.3, 0.6], [0.3, 0.6], policy)
+    _, told, _ = waiting([0.3, 0.7], [0.3, 0.7], policy)
     assert told == [(0, False, 0), (1, True, 0), (0, True, 0), (1, True, 1)]
 
 

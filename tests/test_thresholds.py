@@ -89,14 +89,14 @@ def test_courses_record_every_round_of_every_suite(busy):
     untouched = [(torch.rand(3, 24, 24),) * 2, (torch.rand(3, 22, 31), torch.rand(3, 22, 31))]
     found = courses(Engine(busy), torch.rand(1, 3, 24, 24), untouched)
     assert [c.psnr_db[0] == pytest.approx(60.0) for c in found[:2]] == [True, False]  # beside what it was before
-    assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == (2 if c.clean else 5) for c in found)
-    assert all(len(c.dark) == len(c.scores) and not c.dark[0] for c in found)
+    assert all(len(c.scores) == len(c.psnr_db) == len(c.severities) == (2 + c.waited if c.clean else 5) for c in found)
+    assert all(len(c.asked) == len(c.scores) and not c.asked[0] for c in found)
     assert sum(c.clean for c in found) == 2 + 1
     assert len(found) == 2 + 1 + len(SEVERITIES) * (9 + 7)
 
 
 def test_a_round_that_came_out_dark_is_replayed_as_put_back():
-    dark = replace(HELPED, scores=(30.0, 37.0, 61.0), dark=(0.0, 8.0, 0.0))
+    dark = replace(HELPED, scores=(30.0, 37.0, 61.0), asked=(0.0, 8.0, 0.0))
     assert dark.stopped(StopPolicy(85.0, 0.0, 0.0, 0.08, 2)) == 0
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import SEEN, STAYED, asked_of_dark, judge, later_wanted, light_waits, without_light
+from rar_cli.verdict import SEEN, STAYED, STAYED_GAIN, asked_of_light, judge, later_wanted, light_waits, without_light
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
@@ -19,6 +19,10 @@ def dark(low_light, haze=0.0):
 
 
 HAZY = dark(0.0, haze=0.3)
+
+
+def asked_of_round_1(before, after):
+    return asked_of_light(1, before, before, after, waited=False)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +47,21 @@ def test_the_verdict_follows_scores_and_policy(index, score, best, worst, expect
 
 @pytest.mark.parametrize(("score", "expected"), [(30.0, Verdict.REVERT), (32.0, Verdict.REPEAT)])
 def test_a_round_that_came_out_dark_has_to_gain_clearly(score, expected):
-    assert judge(1, score, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.25)))[0] is expected
+    assert judge(1, score, 20.0, of(0.5), POLICY, asked=asked_of_round_1(HAZY, dark(0.25)))[0] is expected
     assert judge(1, score, 20.0, of(0.5), POLICY)[0] is Verdict.REPEAT
 
 
 def test_no_score_makes_up_for_a_picture_that_came_out_very_dark():
-    assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_dark(HAZY, dark(0.36)))[0] is Verdict.REVERT
+    assert judge(1, 80.0, 20.0, of(0.5), POLICY, asked=asked_of_round_1(HAZY, dark(0.36)))[0] is Verdict.REVERT
 
 
 def test_heavy_haze_explains_that_a_picture_comes_out_dark():
-    assert asked_of_dark(dark(0.0, haze=0.6), dark(0.25)) == 0.0
+    assert asked_of_round_1(dark(0.0, haze=0.6), dark(0.25)) == 0.0
 
 
 @pytest.mark.parametrize("before", [dark(0.21, haze=0.3), dark(0.0)])
 def test_nothing_is_asked_of_a_picture_that_was_dark_or_had_no_haze(before):
-    assert asked_of_dark(before, dark(0.9)) == 0.0
+    assert asked_of_round_1(before, dark(0.9)) == 0.0
 
 
 def test_no_round_is_allowed_when_max_rounds_is_zero():
@@ -121,10 +125,10 @@ def test_later_rounds_want_what_was_asked_for_and_seen():
     ("found", "noise", "waits"),
     [
         (dark(0.2), 0.5, True),
-        (dark(0.0, haze=0.3), 0.3, True),
-        (dark(0.2), 0.2, False),  # nothing else that would pass for it
+        (dark(0.0, haze=0.3), 0.2, True),
+        (dark(0.2), 0.1, False),  # nothing else that would pass for it
         (dark(0.05), 0.5, False),  # not seen
-        (dark(0.2, haze=0.5), 0.5, False),  # no doubt about the haze
+        (dark(0.2, haze=0.7), 0.5, False),  # no doubt about the haze
     ],
 )
 def test_low_light_and_haze_wait_where_in_doubt_beside_something_else(found, noise, waits):
@@ -133,11 +137,24 @@ def test_low_light_and_haze_wait_where_in_doubt_beside_something_else(found, noi
 
 def test_what_waited_is_worth_another_round_from_less_on():
     policy = StopPolicy(90.0, clear_severity=0.3, later_clear_severity=1.0)
-    assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy, waited=True)[0] is Verdict.REPEAT
+    assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy, waits=True)[0] is Verdict.REPEAT
     assert judge(1, 50.0, 40.0, dark(STAYED + 0.01), policy)[0] is Verdict.ACCEPT
-    assert judge(1, 50.0, 40.0, dark(STAYED, haze=STAYED), policy, waited=True)[0] is Verdict.ACCEPT
-    assert judge(1, 50.0, 40.0, of(0.9), policy, waited=True)[0] is Verdict.ACCEPT  # noise did not wait
-    assert judge(1, 50.0, 40.0, dark(0.9), policy, asked=20.0, waited=True)[0] is Verdict.REPEAT  # nor was it darkened
+    assert judge(1, 50.0, 40.0, dark(STAYED, haze=STAYED), policy, waits=True)[0] is Verdict.ACCEPT
+    assert judge(1, 50.0, 40.0, of(0.9), policy, waits=True)[0] is Verdict.ACCEPT  # noise did not wait
+
+
+def test_a_round_that_leaves_the_light_is_not_blamed_for_darkness():
+    assert asked_of_light(1, HAZY, HAZY, dark(0.9), waited=True) == 0.0
+    assert asked_of_light(2, HAZY, HAZY, dark(0.9), waited=True) > STAYED_GAIN  # the next one is
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(9.0, Verdict.REVERT), (11.0, Verdict.REPEAT)])
+def test_light_still_in_doubt_after_waiting_has_to_bring_the_score_as_much(gain, expected):
+    slight = asked_of_light(2, dark(0.3), dark(0.25), dark(0.0), waited=True)
+    assert judge(2, 40.0 + gain, 40.0, of(0.5), POLICY, slight)[0] is expected
+    assert asked_of_light(2, dark(0.3), dark(0.35), dark(0.0), waited=True) == 0.0  # no doubt any more
+    assert asked_of_light(2, dark(0.3), dark(0.25), dark(0.0), waited=False) == 0.0
+    assert asked_of_light(3, dark(0.3), dark(0.25), dark(0.0), waited=True) == 0.0  # it was round 2 that removed it
 
 
 def test_round_1_leaves_low_light_and_haze_of_those_that_wait_alone():

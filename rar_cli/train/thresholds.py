@@ -21,7 +21,7 @@ from rar_cli.recipes import quantise, stack
 from rar_cli.train.losses import SCORE_PSNR_DB
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
-from rar_cli.verdict import asked_of_dark, judge, later_wanted, light_waits
+from rar_cli.verdict import asked_of_light, judge, later_wanted, light_waits
 
 ROUNDS = 4
 SEVERITIES = (0.12, 0.25, 0.5, 0.8)
@@ -62,16 +62,16 @@ LATER_PRICE_DB = 0.004
 class Course:
     """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
 
-    Of a clean one two are enough, or three where light waits. dark: for each round what its score has to gain for
-    having come out dark (`verdict.asked_of_dark`); empty: none did. waited: whether round 1 left low light and haze
-    (`verdict.light_waits`).
+    Of a clean one two are enough, or three where light waits. asked: for each round what its score has to gain for
+    light that may be mistaken (`verdict.asked_of_light`); empty: nothing. waited: whether round 1 left low light and
+    haze (`verdict.light_waits`).
     """
 
     clean: bool
     scores: tuple[float, ...]
     severities: tuple[tuple[float, ...], ...]
     psnr_db: tuple[float, ...]
-    dark: tuple[float, ...] = ()
+    asked: tuple[float, ...] = ()
     waited: bool = False
 
     def stopped(self, policy: StopPolicy) -> int:
@@ -79,7 +79,7 @@ class Course:
         best: float | None = None
         kept = 0
         for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
-            asked = self.dark[index] if self.dark else 0.0
+            asked = self.asked[index] if self.asked else 0.0
             verdict, _ = judge(index, score, best, severities, policy, asked, self.waited and index == 1)
             if verdict is Verdict.REVERT:
                 return kept
@@ -127,13 +127,16 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
         found.append(assess(latent, remove_mask=wanted))
         psnr.append(psnr_db(engine.decode(latent, size), clean))
     seen = torch.stack([each.severities for each in found], 1)
-    dark = [tuple(asked_of_dark(rounds[0], after) for after in rounds) for rounds in seen.tolist()]
     unwanted = torch.cat([seen[:, :1], seen[:, 1:] * wanted[:, None]], 1)
+    asked = [
+        tuple(asked_of_light(i, r[0], r_unwanted[max(i - 1, 0)], after, waited) for i, after in enumerate(r))
+        for r, r_unwanted, waited in zip(seen.tolist(), unwanted.tolist(), waits, strict=True)
+    ]
     tables = [x.tolist() for x in (torch.stack([each.score for each in found], 1), unwanted, torch.stack(psnr, 1))]
-    pictures = zip(*tables, dark, waits, strict=True)
+    pictures = zip(*tables, asked, waits, strict=True)
     return [
-        Course(is_clean, tuple(scores), tuple(map(tuple, severities)), tuple(db), dark, waited)
-        for scores, severities, db, dark, waited in pictures
+        Course(is_clean, tuple(scores), tuple(map(tuple, severities)), tuple(db), asks, waited)
+        for scores, severities, db, asks, waited in pictures
     ]
 
 
