@@ -164,6 +164,13 @@ def test_haze_that_stayed_in_doubt_and_whose_removal_brings_little_is_put_back()
     assert [(kept.best_round, kept.trace[-1].verdict) for kept in outcome] == [(1, Verdict.REVERT), (2, Verdict.ACCEPT)]
 
 
+def test_faint_haze_beside_something_else_is_left_for_good():
+    policy = replace(POLICY, accept_score=90.0, clear_severity=0.1, later_clear_severity=1.0)
+    outcome, told, _ = waiting([0.05], [0.5], policy)  # the input hardly showed it
+    assert told == [(0, False, 0)]
+    assert outcome[0].stop is Verdict.ACCEPT
+
+
 def test_memory_of_pictures_that_waited_and_of_others_is_kept_apart_in_a_batch():
     policy = replace(POLICY, accept_score=90.0, clear_severity=0.1)
     _, told, _ = waiting([0.3, 0.7], [0.3, 0.7], policy)

@@ -127,7 +127,7 @@ def test_later_rounds_want_what_was_asked_for_and_seen():
         (dark(0.2), 0.5, True),
         (dark(0.0, haze=0.3), 0.2, True),
         (dark(0.2), 0.1, False),  # nothing else that would pass for it
-        (dark(0.05), 0.5, False),  # not seen
+        (dark(0.02), 0.5, False),  # not seen
         (dark(0.2, haze=0.7), 0.5, False),  # no doubt about the haze
     ],
 )
