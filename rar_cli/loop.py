@@ -79,7 +79,7 @@ def rounds(
             verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked, waited and index == 1)
             if index == 0 and verdict is Verdict.REPEAT and policy.max_rounds > 1 and light_waits(unwanted):
                 waiting.add(picture)
-                reason += "; low light and haze wait for another look"
+                reason += "; round 1 leaves low light and haze"
             if verdict is not Verdict.REVERT:
                 best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
             judged.append((score, severities, verdict, reason))

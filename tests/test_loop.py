@@ -154,8 +154,8 @@ def test_haze_in_doubt_waits_for_the_second_round_and_memory_begins_there():
     assert [len(kept.trace) - 1 for kept in outcome] == [2, 1, 1, 1]  # only what waited, and stayed, is worth a second
     assert told == [(0, False, 0), (1, False, 0), (2, True, 0), (3, True, 0), (0, True, 0)]
     assert len(assess.masks) == 4
-    assert "wait" in outcome[0].trace[0].reason
-    assert "wait" not in outcome[2].trace[0].reason
+    assert "leaves low light and haze" in outcome[0].trace[0].reason
+    assert "leaves" not in outcome[2].trace[0].reason
 
 
 def test_haze_that_stayed_in_doubt_and_whose_removal_brings_little_is_put_back():
