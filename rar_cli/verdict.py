@@ -52,7 +52,10 @@ def later_wanted(severities: Tensor, remove_mask: Tensor | None) -> Tensor:
 
 def light_waits(severities: Sequence[float]) -> bool:
     """Whether low light and haze stay in round 1, to be judged anew without what else is wrong: rain, noise and snow
-    pass for them. severities: nine in [0, 1] of the input, 0 for those that are not to be removed."""
+    pass for them. Below `SEEN` they stay for good (`later_wanted`).
+
+    severities: nine in [0, 1] of the input, 0 for those that are not to be removed.
+    """
     light = max(severities[place] for place in LIGHT)
     beside = max(severity for place, severity in enumerate(severities) if place not in LIGHT)
     return FAINT <= light < DOUBTED and beside >= BESIDE
