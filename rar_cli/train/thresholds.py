@@ -129,8 +129,11 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
     seen = torch.stack([each.severities for each in found], 1)
     unwanted = torch.cat([seen[:, :1], seen[:, 1:] * wanted[:, None]], 1)
     asked = [
-        tuple(asked_of_light(i, r[0], r_unwanted[max(i - 1, 0)], after, waited) for i, after in enumerate(r))
-        for r, r_unwanted, waited in zip(seen.tolist(), unwanted.tolist(), waits, strict=True)
+        tuple(
+            asked_of_light(index, rounds[0], last, after, waited)
+            for index, (last, after) in enumerate(zip(left[:1] + left[:-1], rounds, strict=True))
+        )
+        for rounds, left, waited in zip(seen.tolist(), unwanted.tolist(), waits, strict=True)
     ]
     tables = [x.tolist() for x in (torch.stack([each.score for each in found], 1), unwanted, torch.stack(psnr, 1))]
     pictures = zip(*tables, asked, waits, strict=True)
