@@ -83,7 +83,7 @@ def asked_of_light(
     if waited and index == 1:
         return 0.0
     asked = _asked_of_dark(before, after)
-    again = waited and index == 2 and max(last[place] for place in LIGHT) < STILL_DOUBTED
+    again = waited and index == 2 and STAYED < max(last[place] for place in LIGHT) < STILL_DOUBTED
     return max(asked, STAYED_GAIN) if again else asked
 
 

@@ -153,6 +153,7 @@ def test_light_still_in_doubt_after_waiting_has_to_bring_the_score_as_much(gain,
     slight = asked_of_light(2, dark(0.3), dark(0.25), dark(0.0), waited=True)
     assert judge(2, 40.0 + gain, 40.0, of(0.5), POLICY, slight)[0] is expected
     assert asked_of_light(2, dark(0.3), dark(0.35), dark(0.0), waited=True) == 0.0  # no doubt any more
+    assert asked_of_light(2, dark(0.3), dark(0.1), dark(0.0), waited=True) == 0.0  # none either: it was the rain's
     assert asked_of_light(2, dark(0.3), dark(0.25), dark(0.0), waited=False) == 0.0
     assert asked_of_light(3, dark(0.3), dark(0.25), dark(0.0), waited=True) == 0.0  # it was round 2 that removed it
 
