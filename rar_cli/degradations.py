@@ -13,11 +13,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL.Image import Resampling
 
+from rar_cli.resampling import FILTERS, GROWING, SHRINKING, aliases, resized, usual_factor
 from rar_cli.types import Degradation
 
 Image = NDArray[np.float32]
@@ -145,42 +144,13 @@ def motion_blur(image: Image, severity: float, rng: Generator) -> Image:
 
 def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
     """Down by 1.1 to 5, half the time by 1.5 or a whole number, and up again, each with a filter of its own."""
-    factor = _usual_factor(1.1 + 3.9 * severity, rng)
+    factor = usual_factor(1.1 + 3.9 * severity, rng)
     height, width = image.shape[:2]
     small = (max(round(width / factor), 1), max(round(height / factor), 1))
-    shrink = RESIZES[rng.choice(7, p=(0.3, 0.2, 0.1, 0.05, 0.05, 0.2, 0.1))]
-    grow = RESIZES[rng.choice(7, p=(0.0, 0.35, 0.2, 0.08, 0.15, 0.15, 0.07))]
-    if shrink in (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4) and rng.random() < 0.6:
-        image = _reflect_gaussian(image, 0.4 * factor)  # OpenCV's own filters do not widen when shrinking
-    return _resized(_resized(image, small, shrink), (width, height), grow)
-
-
-RESIZES: tuple[int | Resampling, ...] = (
-    cv2.INTER_AREA,
-    cv2.INTER_CUBIC,
-    cv2.INTER_LINEAR,
-    cv2.INTER_LANCZOS4,
-    cv2.INTER_NEAREST,
-    Resampling.BICUBIC,
-    Resampling.LANCZOS,
-)
-"""OpenCV's ways and Pillow's, which widen when shrinking and whose cubic is softer."""
-
-
-def _usual_factor(factor: float, rng: Generator) -> float:
-    """The factor, in half of the pictures the nearest that people choose: a small network that has seen any number does
-    not know two and four, where every pixel lies the same way (0.2 dB of loss instead of 0.6 of gain)."""
-    if rng.random() < 0.5:
-        return factor
-    return 1.5 if factor < 1.75 else float(round(factor))
-
-
-def _resized(image: Image, size: tuple[int, int], way: int | Resampling) -> Image:
-    """The image at (width, height)."""
-    if isinstance(way, Resampling):
-        channels = [np.asarray(PIL.Image.fromarray(c).resize(size, way)) for c in np.moveaxis(image, 2, 0)]
-        return np.stack(channels, axis=2)
-    return np.asarray(cv2.resize(image, size, interpolation=way), np.float32)
+    shrink, grow = FILTERS[rng.choice(7, p=SHRINKING)], FILTERS[rng.choice(7, p=GROWING)]
+    if aliases(shrink) and rng.random() < 0.6:
+        image = _reflect_gaussian(image, 0.4 * factor)
+    return resized(resized(image, small, shrink), (width, height), grow)
 
 
 # --- scene --------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors", "types", "version"},
     {"remote"},
-    {"transport", "verdict", "tiling", "memory", "metadata", "degradations", "log", "winograd", "llama", "frames"},
-    {"borders", "grid"},
+    {"transport", "verdict", "tiling", "memory", "metadata", "resampling", "log", "winograd", "llama", "frames"},
+    {"borders", "grid", "degradations"},
     {"canvas"},
     {"images", "weights", "report", "codec", "recipes"},
     {"plan", "encoding", "registry"},

@@ -3,6 +3,7 @@ import pytest
 
 from rar_cli.degradations import degrade
 from rar_cli.recipes import Recipe, Step, focused_recipe, quantise, random_recipe, stack
+from rar_cli.resampling import FILTERS, aliases, resized, usual_factor
 from rar_cli.types import DEGRADATIONS, Degradation
 
 
@@ -58,6 +59,31 @@ def test_weather_lightens_the_dark_and_rain_may_darken_the_bright():
             assert degrade(black, name, 0.7, seed).mean() > black.mean(), (name, seed)
     darkened = [degrade(white, Degradation.RAIN, 0.7, seed).mean() < 0.97 for seed in range(60)]
     assert 5 < sum(darkened) < 55
+
+
+def test_resolution_is_lowered_by_usual_factors_half_the_time():
+    def drawn(factor):
+        return [usual_factor(factor, np.random.default_rng(seed)) for seed in range(200)]
+
+    for factor, usual in ((1.1, 1.5), (1.74, 1.5), (2.2, 2.0), (3.7, 4.0), (5.0, 5.0)):
+        assert set(drawn(factor)) == {factor, usual}
+    assert 70 < drawn(2.2).count(2.0) < 130
+
+
+@pytest.mark.parametrize("way", FILTERS)
+def test_every_filter_keeps_levels_and_proportions(way):
+    even = np.full((12, 18, 3), 0.3, np.float32)
+    small = resized(even, (9, 6), way)
+    assert small.shape == (6, 9, 3)
+    assert np.allclose(small, 0.3, atol=1e-5)
+
+
+def test_only_filters_of_opencv_alias_though_those_of_pillow_have_the_same_numbers():
+    comb = np.zeros((8, 64, 3), np.float32)
+    comb[:, ::2] = 1.0
+    for way in (*FILTERS[1:4], *FILTERS[5:]):
+        wavy = resized(comb, (24, 8), way).std() > 0.2
+        assert aliases(way) == wavy, way
 
 
 def test_severity_outside_0_1_is_refused(image):
