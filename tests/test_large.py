@@ -243,9 +243,13 @@ def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, 
             state[name] = torch.cat([query, value])
     learned = {name: (tensor - begun[name]).abs().mean() for name, tensor in whole.items()}
     assert sum(change > 0 for change in learned.values()) > 100
-    for name, change in learned.items():
-        apart = (shards[name] - whole[name]).abs().mean()
-        assert apart <= (0.02 if precision == "no" else 0.2) * change + 1e-6, name
+    apart = {name: (shards[name] - tensor).abs().mean() for name, tensor in whole.items()}
+    # in bfloat16 the gradients of the few numbers that scale keys are mostly rounding as well
+    each, all_of_it = (1e-3, 1e-4) if precision == "no" else (0.3, 0.04)
+    assert all(apart[name] <= each * change + 1e-6 for name, change in learned.items()), apart
+    sizes = {name: tensor.numel() for name, tensor in whole.items()}
+    strayed, moved = (sum(means[name] * size for name, size in sizes.items()) for means in (apart, learned))
+    assert strayed <= all_of_it * moved
 
 
 def test_sizes_are_counted_without_memory(published, tmp_path):
