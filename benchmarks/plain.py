@@ -3,7 +3,7 @@
     python benchmarks/plain.py PHOTOS --limit 8
 
 PHOTOS is a folder of clean pictures. Prints one JSON line per kind: mean PSNR of input and output, the least gain, and
-the share that ends more than 0.1 dB below its input. Nothing of rar's synthesis is used.
+how many end more than 0.1 dB below their input. Nothing of rar's synthesis is used.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL.Image import Resampling
 
 from rar_cli.bench.metrics import psnr_db
+from rar_cli.bench.run import HARM_DB
 from rar_cli.bench.suites import synthetic
 from rar_cli.engine import Engine, load, restore
 
 LONGEST_PX = 360
-HARM_DB = 0.1
 
 Image = NDArray[np.float64]
 """(h, w, 3) in [0, 1]."""

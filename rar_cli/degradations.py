@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rar_cli.resampling import FILTERS, GROWING, SHRINKING, aliases, resized, usual_factor
+from rar_cli.resampling import FILTERS, GROWING, SHRINKING, resized, softened_before, usual_factor
 from rar_cli.types import Degradation
 
 Image = NDArray[np.float32]
@@ -147,8 +147,8 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
     factor = usual_factor(1.1 + 3.9 * severity, rng)
     height, width = image.shape[:2]
     small = (max(round(width / factor), 1), max(round(height / factor), 1))
-    shrink, grow = FILTERS[rng.choice(7, p=SHRINKING)], FILTERS[rng.choice(7, p=GROWING)]
-    if aliases(shrink) and rng.random() < 0.6:
+    shrink, grow = (FILTERS[rng.choice(len(FILTERS), p=odds)] for odds in (SHRINKING, GROWING))
+    if softened_before(shrink) and rng.random() < 0.6:
         image = _reflect_gaussian(image, 0.4 * factor)
     return resized(resized(image, small, shrink), (width, height), grow)
 

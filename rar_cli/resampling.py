@@ -27,8 +27,9 @@ GROWING = (0.0, 0.35, 0.2, 0.08, 0.15, 0.15, 0.07)
 """How often each makes a picture smaller, and larger again."""
 
 
-def aliases(way: int | Resampling) -> bool:
-    """Whether it stays as narrow when it shrinks a picture as when it enlarges one; Pillow's widen."""
+def softened_before(way: int | Resampling) -> bool:
+    """Whether people soften a picture before they shrink it so: OpenCV's smooth filters stay as narrow as when they
+    enlarge, Pillow's widen. (Their numbers are the same.)"""
     return not isinstance(way, Resampling) and way in (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from rar_cli.degradations import degrade
 from rar_cli.recipes import Recipe, Step, focused_recipe, quantise, random_recipe, stack
-from rar_cli.resampling import FILTERS, aliases, resized, usual_factor
+from rar_cli.resampling import FILTERS, resized, softened_before, usual_factor
 from rar_cli.types import DEGRADATIONS, Degradation
 
 
@@ -78,12 +78,12 @@ def test_every_filter_keeps_levels_and_proportions(way):
     assert np.allclose(small, 0.3, atol=1e-5)
 
 
-def test_only_filters_of_opencv_alias_though_those_of_pillow_have_the_same_numbers():
+def test_smooth_filters_that_alias_are_softened_before_and_those_of_pillow_do_not():
     comb = np.zeros((8, 64, 3), np.float32)
     comb[:, ::2] = 1.0
     for way in (*FILTERS[1:4], *FILTERS[5:]):
         wavy = resized(comb, (24, 8), way).std() > 0.2
-        assert aliases(way) == wavy, way
+        assert softened_before(way) == wavy, way
 
 
 def test_severity_outside_0_1_is_refused(image):

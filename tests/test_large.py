@@ -243,12 +243,14 @@ def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, 
             state[name] = torch.cat([query, value])
     learned = {name: (tensor - begun[name]).abs().mean() for name, tensor in whole.items()}
     assert sum(change > 0 for change in learned.values()) > 100
-    apart = {name: (shards[name] - tensor).abs().mean() for name, tensor in whole.items()}
-    # in bfloat16 the gradients of the few numbers that scale keys are mostly rounding as well
-    each, all_of_it = (1e-3, 1e-4) if precision == "no" else (0.3, 0.04)
-    assert all(apart[name] <= each * change + 1e-6 for name, change in learned.items()), apart
-    sizes = {name: tensor.numel() for name, tensor in whole.items()}
-    strayed, moved = (sum(means[name] * size for name, size in sizes.items()) for means in (apart, learned))
+    each, all_of_it = (1e-3, 1e-4) if precision == "no" else (0.2, 0.04)
+    for name, change in learned.items():
+        apart = (shards[name] - whole[name]).abs().mean()
+        # scales of keys stray the farthest in bfloat16: by 0.202 of their change where all else is below 0.14
+        limit = 0.3 if precision == "bf16" and name.endswith(("norm_k.weight", "norm_added_k.weight")) else each
+        assert apart <= limit * change + 1e-6, name
+    strayed = sum((shards[name] - tensor).abs().sum() for name, tensor in whole.items())
+    moved = sum((tensor - begun[name]).abs().sum() for name, tensor in whole.items())
     assert strayed <= all_of_it * moved
 
 
