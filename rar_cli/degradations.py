@@ -158,11 +158,12 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
 
 def low_light(image: Image, severity: float, rng: Generator) -> Image:
     """Linear-light under-exposure, gamma darkening, contrast loss or crushed blacks, with the noise it brings."""
-    kind = rng.choice(4, p=(0.38, 0.34, 0.2, 0.08))
+    kind = rng.choice(4, p=(0.34, 0.44, 0.16, 0.06))
     if kind == 0:
         dark = to_srgb(to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
     elif kind == 1:
-        dark = (image * rng.uniform(1.0 - 0.5 * severity, 1.0)) ** (1.2 + 2.8 * severity)
+        light = min(rng.uniform(1.0 - 0.5 * severity, 1.0 + 0.5 * severity), 1.0)  # half the time white stays white
+        dark = (image * light) ** (1.2 + 2.8 * severity)
     elif kind == 2:
         dark = image * (1.0 - (0.25 + 0.6 * severity)) + rng.uniform(0.0, 0.03)
     else:

@@ -61,6 +61,17 @@ def test_weather_lightens_the_dark_and_rain_may_darken_the_bright():
     assert 5 < sum(darkened) < 55
 
 
+def test_some_darkness_keeps_white_as_it_is_and_some_takes_it_away():
+    white = np.ones((16, 16, 3), np.float32)
+    grey = np.full_like(white, 0.5)
+    kept = 0
+    for seed in range(200):
+        light, middle = (degrade(x, Degradation.LOW_LIGHT, 0.5, seed).mean() for x in (white, grey))
+        assert middle < 0.45
+        kept += light > 0.99
+    assert 10 < kept < 100
+
+
 def test_resolution_is_lowered_by_usual_factors_half_the_time():
     def drawn(factor):
         return [usual_factor(factor, np.random.default_rng(seed)) for seed in range(200)]
