@@ -158,7 +158,7 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
 
 def low_light(image: Image, severity: float, rng: Generator) -> Image:
     """Linear-light under-exposure, gamma darkening, contrast loss or crushed blacks, with the noise it brings."""
-    kind = rng.choice(4, p=(0.34, 0.44, 0.16, 0.06))
+    kind = rng.choice(4, p=(0.38, 0.34, 0.2, 0.08))
     if kind == 0:
         dark = to_srgb(to_linear(image) * 10.0 ** (-0.15 - 1.6 * severity))
     elif kind == 1:

@@ -1,0 +1,76 @@
+"""How well does an assessor tell dark photographs from clean ones, among which there are dim scenes?
+
+    python benchmarks/dim_scenes.py PHOTOS --limit 40
+
+PHOTOS is a folder of clean pictures of 256 px or more. All are assessed as they are and as fine JPEGs, and crops of
+`--limit` of them darkened in ways that leave white as it is (a gamma) or take it away (a factor). Nothing is restored,
+so that two weights (`--weights`) compare in minutes, before the verdict's thresholds are fitted anew. Prints one JSON
+line per kind: the mean severity of low light, the area under the curve between clean pictures and those, and the shares
+found above the weights' own clear severity, and above what 1 % of the clean pictures exceed.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+from torch import Tensor
+
+from rar_cli.engine import Engine, load
+from rar_cli.recipes import quantise
+from rar_cli.train.data import load_photos
+from rar_cli.train.validation import as_kept, centre_crops
+from rar_cli.types import DEGRADATIONS, Degradation
+
+LEAST_PX, CROP_PX, UNTOUCHED_PX = 256, 320, 1024
+CLEAN_FOUND = 0.01
+GAMMAS = (1.5, 2.2, 3.0)
+FACTORS = (0.7, 0.5, 0.3)
+
+LOW_LIGHT = DEGRADATIONS.index(Degradation.LOW_LIGHT)
+
+
+def darknesses(clean: Tensor) -> dict[str, Tensor]:
+    """Kind -> clean (n, 3, h, w) darkened so, in 8 bits."""
+    ways = {f"gamma {g}": clean**g for g in GAMMAS} | {f"times {f}": clean * f for f in FACTORS}
+    return {kind: torch.from_numpy(quantise(image.numpy())) for kind, image in ways.items()}
+
+
+def found(engine: Engine, images: Iterable[Tensor]) -> NDArray[np.float64]:
+    """Severity of low light of each picture (3, h, w), as the loop finds it."""
+    assess, _ = engine.for_the_loop(None)
+    with torch.inference_mode():
+        each = [assess(engine.encode(image[None]), remove_mask=None).severities[0, LOW_LIGHT] for image in images]
+    return torch.stack(each).double().cpu().numpy()
+
+
+def main() -> None:
+    """Assess the clean ones, then every kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--limit", type=int, default=40, help="photographs to darken")
+    parser.add_argument("--weights", default="rar-s", help="a name or a folder")
+    options = parser.parse_args()
+    engine = load(options.weights)
+    photos = load_photos([options.photos], LEAST_PX)
+    random.Random(0).shuffle(photos)
+    side = min(CROP_PX, *(side for photo in photos for side in photo.shape[:2]))
+    clean = found(engine, (picture for picture, _ in as_kept(photos, UNTOUCHED_PX)))
+    own, few = engine.policy.clear_severities(0)[LOW_LIGHT], float(np.quantile(clean, 1.0 - CLEAN_FOUND))
+    said = {"severity": clean.mean(), "own": own, "found": (clean > own).mean(), "few": few}
+    print(json.dumps({"kind": "clean", "pictures": len(clean)} | {k: round(float(v), 3) for k, v in said.items()}))
+    for kind, images in darknesses(centre_crops(photos[: options.limit], side)).items():
+        dark = found(engine, images)
+        area = mannwhitneyu(dark, clean).statistic / (len(dark) * len(clean))
+        said = {"severity": dark.mean(), "auc": area, "found": (dark > own).mean(), "found_at_few": (dark > few).mean()}
+        figures = {k: round(float(v), 3) for k, v in said.items()}
+        print(json.dumps({"kind": kind, "pictures": len(dark)} | figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()
