@@ -11,7 +11,6 @@ found above the weights' own clear severity, and above what 1 % of the clean pic
 
 import argparse
 import json
-import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,11 +22,9 @@ from torch import Tensor
 
 from rar_cli.engine import Engine, load
 from rar_cli.recipes import quantise
-from rar_cli.train.data import load_photos
-from rar_cli.train.validation import as_kept, centre_crops
+from rar_cli.train.thresholds import held_out
 from rar_cli.types import DEGRADATIONS, Degradation
 
-LEAST_PX, CROP_PX, UNTOUCHED_PX = 256, 320, 1024
 CLEAN_FOUND = 0.01
 GAMMAS = (1.5, 2.2, 3.0)
 FACTORS = (0.7, 0.5, 0.3)
@@ -49,6 +46,12 @@ def found(engine: Engine, images: Iterable[Tensor]) -> NDArray[np.float64]:
     return torch.stack(each).double().cpu().numpy()
 
 
+def say(kind: str, severities: NDArray[np.float64], figures: dict[str, float]) -> None:
+    """One JSON line."""
+    rounded = {name: round(float(value), 3) for name, value in figures.items()}
+    print(json.dumps({"kind": kind, "pictures": len(severities)} | rounded), flush=True)
+
+
 def main() -> None:
     """Assess the clean ones, then every kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,19 +60,16 @@ def main() -> None:
     parser.add_argument("--weights", default="rar-s", help="a name or a folder")
     options = parser.parse_args()
     engine = load(options.weights)
-    photos = load_photos([options.photos], LEAST_PX)
-    random.Random(0).shuffle(photos)
-    side = min(CROP_PX, *(side for photo in photos for side in photo.shape[:2]))
-    clean = found(engine, (picture for picture, _ in as_kept(photos, UNTOUCHED_PX)))
+    crops, untouched = held_out([options.photos], options.limit)
+    clean = found(engine, (picture for picture, _ in untouched))
     own, few = engine.policy.clear_severities(0)[LOW_LIGHT], float(np.quantile(clean, 1.0 - CLEAN_FOUND))
     said = {"severity": clean.mean(), "own": own, "found": (clean > own).mean(), "few": few}
-    print(json.dumps({"kind": "clean", "pictures": len(clean)} | {k: round(float(v), 3) for k, v in said.items()}))
-    for kind, images in darknesses(centre_crops(photos[: options.limit], side)).items():
+    say("clean", clean, said)
+    for kind, images in darknesses(crops).items():
         dark = found(engine, images)
         area = mannwhitneyu(dark, clean).statistic / (len(dark) * len(clean))
         said = {"severity": dark.mean(), "auc": area, "found": (dark > own).mean(), "found_at_few": (dark > few).mean()}
-        figures = {k: round(float(v), 3) for k, v in said.items()}
-        print(json.dumps({"kind": kind, "pictures": len(dark)} | figures), flush=True)
+        say(kind, dark, said)
 
 
 if __name__ == "__main__":

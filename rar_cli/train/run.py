@@ -34,8 +34,8 @@ from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
-from rar_cli.train.thresholds import courses, fit
-from rar_cli.train.validation import as_kept, centre_crops, validate
+from rar_cli.train.thresholds import courses, fit, held_out
+from rar_cli.train.validation import VALIDATION_PX, centre_crops, validate
 from rar_cli.weights import write_manifest
 
 LOG_EVERY = 100
@@ -47,17 +47,10 @@ AGREE_EVERY = 20
 Tensors = tuple[Tensor, ...] | list[Tensor]
 LICENCE = "the terms of the photographs it was trained on"
 
-VALIDATION_PX = 256
 VALIDATION_SPREAD = 16
 VALIDATION_PHOTOS = 6
 """Figures while training rest on that many of as many evenly spread held-out photographs: the same ones
 since the first run, so that learning curves compare."""
-
-THRESHOLD_PX = 320
-THRESHOLD_PHOTOS = 12
-UNTOUCHED_PX = 1024
-"""The verdict's thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole
-up to a size, each also as fine JPEGs."""
 
 
 @dataclass(frozen=True)
@@ -309,12 +302,8 @@ def _fit_thresholds(
 ) -> None:
     """Fit the verdict to what these weights do, and keep it with them."""
     model = _averaged_model(average).eval()
-    photos = load_photos(request.valid, VALIDATION_PX)
-    random.Random(0).shuffle(photos)  # so that the first few are as mixed as the whole
-    side = min(THRESHOLD_PX, *(side for photo in photos for side in photo.shape[:2]))
     engine = Engine(model, str(next(model.parameters()).device))
-    crops = centre_crops(photos[:THRESHOLD_PHOTOS], side)
-    model.policy, figures = fit(courses(engine, crops, as_kept(photos, UNTOUCHED_PX)))
+    model.policy, figures = fit(courses(engine, *held_out(request.valid)))
     ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
     say(f"thresholds: {vars(model.policy)} {figures}")
 

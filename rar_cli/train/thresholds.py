@@ -7,8 +7,10 @@ recorded scores, so that a grid search costs nothing more.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,17 @@ from torch import Tensor
 from rar_cli.engine import Engine
 from rar_cli.loop import leave_light
 from rar_cli.recipes import quantise, stack
+from rar_cli.train.data import load_photos
 from rar_cli.train.losses import SCORE_PSNR_DB
-from rar_cli.train.validation import SUITES, psnr_db
+from rar_cli.train.validation import SUITES, VALIDATION_PX, as_kept, centre_crops, psnr_db
 from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
 from rar_cli.verdict import asked_of_light, judge, later_wanted, light_waits
+
+CROP_PX = 320
+PHOTOS = 12
+UNTOUCHED_PX = 1024
+"""The thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole up to a
+size, each also as fine JPEGs."""
 
 ROUNDS = 4
 SEVERITIES = (0.12, 0.25, 0.5, 0.8)
@@ -87,6 +96,14 @@ class Course:
             if verdict is not Verdict.REPEAT:
                 return kept
         return kept
+
+
+def held_out(folders: Sequence[Path], count: int = PHOTOS) -> tuple[Tensor, Iterator[tuple[Tensor, Tensor]]]:
+    """Crops (count, 3, h, w) to degrade, and every photograph below `folders` as `as_kept` gives it."""
+    photos = load_photos(folders, VALIDATION_PX)
+    random.Random(0).shuffle(photos)  # so that the first few are as mixed as the whole
+    side = min(CROP_PX, *(side for photo in photos for side in photo.shape[:2]))
+    return centre_crops(photos[:count], side), as_kept(photos, UNTOUCHED_PX)
 
 
 @torch.inference_mode()

@@ -21,6 +21,9 @@ SUITES: dict[str, tuple[Degradation, ...]] = {
     **{"+".join(names): names for names in STACKED},
 }
 
+VALIDATION_PX = 256
+"""The least that a held-out photograph has, and the side of the crops for figures while training."""
+
 KEPT_QUALITIES = (97, 92, 87)
 """Of JPEGs that cameras and editors write."""
 
