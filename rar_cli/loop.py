@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
-from rar_cli.verdict import asked_of_light, judge, later_wanted, light_waits, without_light
+from rar_cli.verdict import asked_of_light, judge, later_wanted, light_waits, way, without_light
 
 
 class Assess(Protocol):
@@ -55,7 +55,7 @@ def rounds(
     device once per round. remove_mask: (9,), 1 for each degradation that is to be removed; of these,
     rounds after the first remove those that the input showed (`verdict.later_wanted`). Where there is doubt about low
     light and haze, and a round left to come back to them, round 1 leaves them (`verdict.light_waits`), and is where
-    memory begins.
+    memory begins. Where low resolution is the worst, it goes a part of its way (`verdict.way`).
     """
     pictures = list(range(latent.shape[0]))
     best: dict[int, float] = {}
@@ -104,30 +104,40 @@ def rounds(
             if origin is not None:
                 origin = origin[torch.tensor(stay, device=origin.device)]
         if pictures and index == 0:
+            told = [last[picture] for picture in pictures]
             waits = [picture in waiting for picture in pictures]
-            latent, origin = leave_light(assess, move, latent, condition, waits, asked_for)
+            latent, origin = first_move(assess, move, latent, condition, told, waits, asked_for)
         elif pictures:
             latent, origin = move(latent, condition, origin), latent if origin is None else origin
         index += 1
 
 
-def leave_light(
+def first_move(
     assess: Assess,
     move: Move,
     latent: Tensor,
     condition: Tensor,
+    severities: Sequence[Sequence[float]],
     waits: Sequence[bool],
     remove_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Round 1 of latent (b, c, h, w), of which some pictures' low light and haze wait -> moved, origin for the next.
+    """Round 1 of latent (b, c, h, w), some of which go only a part of their way (`verdict.way`), and some of whose low
+    light and haze wait -> moved, origin for the next.
 
-    condition: (b, n, d) without waiting. remove_mask: (9,), None for all. What the waiting ones go on from is where
-    their memory begins: of rounds that leave something the restorer has learned nothing.
+    condition: (b, n, d) without waiting. severities: b times nine, 0 for what is not to be removed. remove_mask: (9,),
+    None for all. What the waiting ones go on from is where their memory begins: of rounds that leave something the
+    restorer has learned nothing.
     """
-    if not any(waits):
-        return move(latent, condition, None), latent
     waiting = torch.tensor(waits, device=condition.device)
-    moved = move(latent, assess(latent, remove_mask=without_light(remove_mask, waiting)).condition, None)
+    if any(waits):
+        condition = assess(latent, remove_mask=without_light(remove_mask, waiting)).condition
+    moved = move(latent, condition, None)
+    ways = [way(each) for each in severities]
+    if min(ways) < 1.0:  # in place: a large latent cannot afford copies
+        along = torch.tensor(ways, dtype=latent.dtype, device=latent.device)[:, None, None, None]
+        torch.lerp(latent, moved, along, out=moved)
+    if not any(waits):
+        return moved, latent
     if all(waits):
         return moved, None  # None: the very one that comes next, which a large latent need not be copied for
     return moved, torch.where(waiting.to(latent.device)[:, None, None, None], moved, latent)

@@ -9,7 +9,7 @@ from rar_cli.assessor import AssessorParams
 from rar_cli.codec import CodecParams
 from rar_cli.model import RarParams
 from rar_cli.restorer import RestorerParams
-from rar_cli.types import DEGRADATIONS, Assessment
+from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 
 
 def tiny_params() -> RarParams:
@@ -35,12 +35,15 @@ def tiny_params() -> RarParams:
 class FakeAssessor:
     """Gives each picture its scripted scores, one per call that sees it; counts calls, keeps their masks.
 
-    severity: of all nine, or of each; as it comes, so much that nothing is in doubt.
+    severity: of all but low resolution, where a part of the way would be gone, or of each; as it comes, so much that
+    nothing is in doubt.
     """
 
     def __init__(self, scores: list[list[float]], severity: float | Tensor = 0.7) -> None:
         self.scripts = [list(s) for s in scores]
         self.severity = torch.as_tensor(severity)
+        if not self.severity.dim():
+            self.severity = torch.tensor([severity * (d is not Degradation.LOW_RESOLUTION) for d in DEGRADATIONS])
         self.calls = 0
         self.masks: list[Tensor | None] = []
 

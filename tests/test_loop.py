@@ -4,6 +4,7 @@ import torch
 
 from rar_cli.loop import rounds, settle
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation, StopPolicy, Verdict
+from rar_cli.verdict import PART_WAY
 from tests.fakes import FakeAssessor, FakeMove, numbered
 
 POLICY = StopPolicy(accept_score=80.0, max_rounds=3)
@@ -175,6 +176,30 @@ def test_memory_of_pictures_that_waited_and_of_others_is_kept_apart_in_a_batch()
     policy = replace(POLICY, accept_score=90.0, clear_severity=0.1)
     _, told, _ = waiting([0.3, 0.7], [0.3, 0.7], policy)
     assert told == [(0, False, 0), (1, True, 0), (0, True, 0), (1, True, 1)]
+
+
+def test_round_1_goes_a_part_of_its_way_where_low_resolution_is_the_worst():
+    class Small(FakeAssessor):
+        def __call__(self, latent, /, *, remove_mask):
+            found = super().__call__(latent, remove_mask=remove_mask)
+            severities = torch.zeros_like(found.severities)
+            severities[:, 0] = 0.7
+            severities[0, 8] = 0.8
+            return Assessment(found.score, severities, found.condition)
+
+    script = [[10.0, 20.0, 30.0, 40.0], [10.0, 20.0, 30.0, 40.0]]
+    passes = list(rounds(Small(script), FakeMove(), numbered(2), POLICY))
+    gone = [step.latent[:, 1].flatten().tolist() for step in passes]
+    assert gone == [[0.0, 0.0], [PART_WAY, 1.0], [PART_WAY + 1, 2.0], [PART_WAY + 2, 3.0]]  # later ones go all of it
+
+
+def test_what_is_to_stay_does_not_shorten_the_way():
+    severities = torch.tensor([0.7, *7 * [0.0], 0.8])
+    assess, move = FakeAssessor([[10.0, 90.0]], severities), FakeMove()
+    mask = torch.ones(9)
+    mask[8] = 0.0
+    (kept,) = settle(rounds(assess, move, numbered(1), POLICY, mask))
+    assert kept.latent[0, 1].item() == 1.0
 
 
 def test_nothing_waits_where_there_is_one_round_alone():

@@ -4,7 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import SEEN, STAYED, STAYED_GAIN, asked_of_light, judge, later_wanted, light_waits, without_light
+from rar_cli.verdict import (
+    PART_WAY,
+    SEEN,
+    STAYED,
+    STAYED_GAIN,
+    asked_of_light,
+    judge,
+    later_wanted,
+    light_waits,
+    way,
+    without_light,
+)
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 
@@ -133,6 +144,11 @@ def test_later_rounds_want_what_was_asked_for_and_seen():
 )
 def test_low_light_and_haze_wait_where_in_doubt_beside_something_else(found, noise, waits):
     assert light_waits([noise, *found[1:]]) is waits
+
+
+@pytest.mark.parametrize(("low_resolution", "jpeg", "expected"), [(0.6, 0.5, PART_WAY), (0.5, 0.6, 1.0)])
+def test_round_1_goes_a_part_of_its_way_where_low_resolution_is_the_worst(low_resolution, jpeg, expected):
+    assert way([0.0, 0.0, 0.0, jpeg, *4 * [0.0], low_resolution]) == expected
 
 
 def test_what_waited_is_worth_another_round_from_less_on():

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine import Engine
-from rar_cli.loop import leave_light
+from rar_cli.loop import first_move
 from rar_cli.recipes import quantise, stack
 from rar_cli.train.data import load_photos
 from rar_cli.train.losses import SCORE_PSNR_DB
@@ -138,7 +138,8 @@ def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> lis
     origin: Tensor | None = None
     for index in range(most):
         if index == 0:
-            latent, origin = leave_light(assess, move, latent, found[0].condition, waits, None)
+            told = found[0].severities.tolist()
+            latent, origin = first_move(assess, move, latent, found[0].condition, told, waits, None)
         else:
             latent, origin = move(latent, found[-1].condition, origin), latent if origin is None else origin
         found.append(assess(latent, remove_mask=wanted))
