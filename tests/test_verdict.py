@@ -146,9 +146,12 @@ def test_low_light_and_haze_wait_where_in_doubt_beside_something_else(found, noi
     assert light_waits([noise, *found[1:]]) is waits
 
 
-@pytest.mark.parametrize(("low_resolution", "jpeg", "expected"), [(0.6, 0.5, PART_WAY), (0.5, 0.6, 1.0)])
-def test_round_1_goes_a_part_of_its_way_where_low_resolution_is_the_worst(low_resolution, jpeg, expected):
-    assert way([0.0, 0.0, 0.0, jpeg, *4 * [0.0], low_resolution]) == expected
+@pytest.mark.parametrize(
+    ("low_resolution", "jpeg", "blur", "expected"),
+    [(0.6, 0.5, 0.0, PART_WAY), (0.5, 0.6, 0.0, 1.0), (0.6, 0.0, 0.1, PART_WAY), (0.6, 0.0, 0.3, 1.0)],
+)
+def test_round_1_goes_a_part_of_its_way_where_low_resolution_is_the_worst(low_resolution, jpeg, blur, expected):
+    assert way([0.0, blur, 0.0, jpeg, *4 * [0.0], low_resolution]) == expected
 
 
 def test_what_waited_is_worth_another_round_from_less_on():
