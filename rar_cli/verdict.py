@@ -39,7 +39,7 @@ TOO_DARK = 0.35
 """Low light that no score makes up for: of those only one was above, and had lost. What is put back loses nothing."""
 
 LOW_RESOLUTION, BLUR = (DEGRADATIONS.index(d) for d in (Degradation.LOW_RESOLUTION, Degradation.BLUR))
-PART_WAY, BLURS = 0.75, 3.0
+PART_WAY, TIMES_BLUR = 0.75, 3.0
 """How far along its path round 1 goes where low resolution is the worst that was found, and so many times the blur,
 which passes for a little of it: detail is a guess, and all of it is too much where a picture was reduced in ways that
 training did not have. Of 242 held-out pictures of lowered resolution, by the synthesis and in plain ways, 46 instead of
@@ -85,7 +85,7 @@ def way(severities: Sequence[float]) -> float:
     severities: nine in [0, 1] of the input, 0 for those that are not to be removed.
     """
     found = severities[LOW_RESOLUTION]
-    return PART_WAY if found >= max(*severities, BLURS * severities[BLUR]) else 1.0
+    return PART_WAY if found >= max(*severities, TIMES_BLUR * severities[BLUR]) else 1.0
 
 
 def asked_of_light(
