@@ -128,12 +128,12 @@ def first_move(
     None for all. What the waiting ones go on from is where their memory begins: of rounds that leave something the
     restorer has learned nothing.
     """
-    waiting = torch.tensor(waits, device=condition.device)
     if any(waits):
+        waiting = torch.tensor(waits, device=condition.device)
         condition = assess(latent, remove_mask=without_light(remove_mask, waiting)).condition
     moved = move(latent, condition, None)
     ways = [way(each) for each in severities]
-    if min(ways) < 1.0:  # in place: a large latent cannot afford copies
+    if min(ways) < 1.0:  # `on_path`, but in place: a large latent cannot afford copies
         along = torch.tensor(ways, dtype=latent.dtype, device=latent.device)[:, None, None, None]
         torch.lerp(latent, moved, along, out=moved)
     if not any(waits):

@@ -179,16 +179,11 @@ def test_memory_of_pictures_that_waited_and_of_others_is_kept_apart_in_a_batch()
 
 
 def test_round_1_goes_a_part_of_its_way_where_low_resolution_is_the_worst():
-    class Small(FakeAssessor):
-        def __call__(self, latent, /, *, remove_mask):
-            found = super().__call__(latent, remove_mask=remove_mask)
-            severities = torch.zeros_like(found.severities)
-            severities[:, 0] = 0.7
-            severities[0, 8] = 0.8
-            return Assessment(found.score, severities, found.condition)
-
+    severities = torch.zeros(2, 9)
+    severities[:, 0] = 0.7
+    severities[0, 8] = 0.8
     script = [[10.0, 20.0, 30.0, 40.0], [10.0, 20.0, 30.0, 40.0]]
-    passes = list(rounds(Small(script), FakeMove(), numbered(2), POLICY))
+    passes = list(rounds(FakeAssessor(script, severities), FakeMove(), numbered(2), POLICY))
     gone = [step.latent[:, 1].flatten().tolist() for step in passes]
     assert gone == [[0.0, 0.0], [PART_WAY, 1.0], [PART_WAY + 1, 2.0], [PART_WAY + 2, 3.0]]  # later ones go all of it
 
