@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rar_cli.bench.cost import median_seconds
-from rar_cli.images import picture_to_image, read_picture
-from rar_cli.model import Rar
-from rar_cli.weights import find, shipped
-from rar_cli.winograd import speed_up
+from rar_cli.compute.winograd import speed_up
+from rar_cli.networks.model import Rar
+from rar_cli.pictures.images import picture_to_image, read_picture
+from rar_cli.weights.find import find, shipped
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 Run = Callable[[], Tensor]

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from rar_cli.bench.cost import median_seconds
 from rar_cli.bench.metrics import psnr_db
-from rar_cli.degradations import Image
-from rar_cli.engine import Engine, restore
-from rar_cli.images import as_8_bit, read_picture
-from rar_cli.model import Rar
-from rar_cli.recipes import quantise, stack
+from rar_cli.engine.engine import Engine, restore
+from rar_cli.loop.verdict import judge
+from rar_cli.networks.model import Rar
+from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.synthesis.degradations import Image
+from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.types import Assessment, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import judge
-from rar_cli.weights import find
+from rar_cli.weights.find import find
 
 D = Degradation
 

@@ -13,8 +13,8 @@ import json
 import torch
 
 from rar_cli.bench.cost import stage_seconds
-from rar_cli.engine import Engine
-from rar_cli.model import Rar
+from rar_cli.engine.engine import Engine
+from rar_cli.networks.model import Rar
 from rar_cli.train.config import load_config, shipped_config
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.bench.cost import REPEATS, median_seconds, stage_seconds
-from rar_cli.engine import Engine, load, restore
+from rar_cli.engine.engine import Engine, load, restore
 from rar_cli.types import TILE_PX, StopPolicy
 
 SIZES = {"small": (256, 256), "middle": (1152, 1728), "large": (4000, 6000)}
@@ -93,7 +93,7 @@ def against_nlm(engine: Engine) -> None:
 MEMORY = """
 import re, sys
 from rar_cli.bench.cost import median_seconds
-from rar_cli.engine import load, restore
+from rar_cli.engine.engine import load, restore
 from benchmarks_speed import picture, policy
 side, tile, device, dtype = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 engine = load(device=device, dtype=dtype, tile_px=tile)

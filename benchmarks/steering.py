@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from rar_cli.degradations import Image
-from rar_cli.engine import Engine, load, mask_of, restore
-from rar_cli.images import as_8_bit, read_picture
-from rar_cli.recipes import quantise, stack
+from rar_cli.engine.engine import Engine, load, mask_of, restore
+from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.synthesis.degradations import Image
+from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.types import Degradation
 
 D = Degradation

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rar_cli.version import __version__
 
 if TYPE_CHECKING:
-    from rar_cli.engine import assess, load, restore
-    from rar_cli.loop import rounds
+    from rar_cli.engine.engine import assess, load, restore
+    from rar_cli.loop.rounds import rounds
 
 __all__ = ["__version__", "assess", "load", "restore", "rounds"]
 
@@ -21,11 +21,11 @@ __all__ = ["__version__", "assess", "load", "restore", "rounds"]
 def __getattr__(name: str) -> object:
     """Import torch only once something needs it."""
     if name in {"assess", "load", "restore"}:
-        from rar_cli import engine
+        from rar_cli.engine import engine
 
         return getattr(engine, name)
     if name == "rounds":
-        from rar_cli.loop import rounds
+        from rar_cli.loop.rounds import rounds
 
         return rounds
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ import skimage.data
 import sklearn.datasets
 from PIL import Image
 
-from rar_cli.recipes import quantise, stack
+from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.types import Degradation
 
 D = Degradation

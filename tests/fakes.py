@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rar_cli.assessor import AssessorParams
-from rar_cli.codec import CodecParams
-from rar_cli.model import RarParams
-from rar_cli.restorer import RestorerParams
+from rar_cli.networks.assessor import AssessorParams
+from rar_cli.networks.codec import CodecParams
+from rar_cli.networks.model import RarParams
+from rar_cli.networks.restorer import RestorerParams
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 
 

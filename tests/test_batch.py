@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from rar_cli import batch, reading
-from rar_cli.batch import Options, Run, Stop, out_of_memory
-from rar_cli.engine import Engine
-from rar_cli.log import RoundLog, read_log
-from rar_cli.plan import Naming, Selection, plan
-from rar_cli.reading import group_by_size
+from rar_cli.engine.engine import Engine
+from rar_cli.jobs import batch, reading
+from rar_cli.jobs.batch import Options, Run, Stop, out_of_memory
+from rar_cli.jobs.log import RoundLog, read_log
+from rar_cli.jobs.plan import Naming, Selection, plan
+from rar_cli.jobs.reading import group_by_size
 from rar_cli.types import TILE_PX, StopPolicy
-from rar_cli.weights import find
+from rar_cli.weights.find import find
 
 POLICY = StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
 

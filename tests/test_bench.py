@@ -13,9 +13,9 @@ from rar_cli.bench.peers import PEERS, command
 from rar_cli.bench.run import bench
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
 from rar_cli.cli import app
-from rar_cli.engine import Engine
+from rar_cli.engine.engine import Engine
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.weights import find
+from rar_cli.weights.find import find
 from tests.conftest import ROOT
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from rar_cli.assessor import Assessor, AssessorParams, BlurTokens
-from rar_cli.blur import BlurReader
-from rar_cli.model import RarParams
-from rar_cli.recipes import Recipe, Step
-from rar_cli.restorer import Restorer, RestorerParams
+from rar_cli.networks.assessor import Assessor, AssessorParams, BlurTokens
+from rar_cli.networks.blur import BlurReader
+from rar_cli.networks.model import RarParams
+from rar_cli.networks.restorer import Restorer, RestorerParams
+from rar_cli.synthesis.recipes import Recipe, Step
 from rar_cli.train import reader as fitting
 from rar_cli.types import Degradation
 

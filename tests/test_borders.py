@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from rar_cli.borders import Box, inside
+from rar_cli.engine.borders import Box, inside
 
 
 def scene(height=60, width=80, seed=0):

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from rar_cli.canvas import Canvas, canvas_of
-from rar_cli.engine import Engine, assess, restore
-from rar_cli.figures import heatmap
-from rar_cli.grid import offset_of
-from rar_cli.places import places
+from rar_cli.engine.canvas import Canvas, canvas_of
+from rar_cli.engine.engine import Engine, assess, restore
+from rar_cli.engine.grid import offset_of
+from rar_cli.engine.places import places
+from rar_cli.report.figures import heatmap
 from tests.conftest import ROOT
 from tests.test_borders import bordered, scene
 from tests.test_engine import policy

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rar_cli import download as module
 from rar_cli.cli import app
-from rar_cli.download import download, inventory, verify_here
 from rar_cli.errors import WeightsError
-from rar_cli.registry import ENTRIES, GROUPS, Entry
-from rar_cli.weights import MANIFEST, cached, find, write_manifest
+from rar_cli.weights import download as module
+from rar_cli.weights.download import download, inventory, verify_here
+from rar_cli.weights.find import MANIFEST, cached, find, write_manifest
+from rar_cli.weights.registry import ENTRIES, GROUPS, Entry
 
 
 class Server:
@@ -234,7 +234,7 @@ def test_other_weights_under_the_name_of_the_shipped_ones_are_refused(server, we
 
 
 def test_a_group_comes_from_a_mirror_member_by_member(server, weights_dir, monkeypatch):
-    monkeypatch.setattr("rar_cli.registry.ENTRIES", tuple(
+    monkeypatch.setattr("rar_cli.weights.registry.ENTRIES", tuple(
         Entry(name, "", "", "", 1, repository="x/y") for name in GROUPS["rar-l"]
     ))  # fmt: skip
     for name in GROUPS["rar-l"]:
@@ -244,7 +244,7 @@ def test_a_group_comes_from_a_mirror_member_by_member(server, weights_dir, monke
 
 def test_registry_sums_bind_mirrors_too(server, weights_dir, monkeypatch):
     entry = Entry("bound", "", "", "", 1, repository="x/y", sha256={"codec/model.safetensors": "0" * 64})
-    monkeypatch.setattr("rar_cli.registry.ENTRIES", (entry,))
+    monkeypatch.setattr("rar_cli.weights.registry.ENTRIES", (entry,))
     server.put(weights_dir)
     assert "not the file that the registry names" in failed("bound", "--from", server.url)
 
@@ -254,7 +254,7 @@ def test_registry_sums_bind_mirrors_too(server, weights_dir, monkeypatch):
 COMMIT = "1234567890123456789012345678901234567890"
 HUB = """
 import sys
-from rar_cli.download import download
+from rar_cli.weights.download import download
 print(download(sys.argv[1])[0].folder)
 """
 
@@ -347,7 +347,7 @@ def test_damaged_folders_are_refused_with_one_line(weights_dir, break_it, reason
     ],
 )
 def test_versions_and_configs_that_do_not_fit_are_refused(weights_dir, file, change, reason):
-    from rar_cli.model import Rar
+    from rar_cli.networks.model import Rar
 
     path = weights_dir / file
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from rar_cli import engine as module
-from rar_cli.assessor import AssessorParams, ImageAdapter, StemBlock
-from rar_cli.engine import Engine, mask_of, pick_device, pick_dtype, restore
+from rar_cli.engine import engine as module
+from rar_cli.engine.engine import Engine, mask_of, pick_device, pick_dtype, restore
 from rar_cli.errors import UsageError
+from rar_cli.networks.assessor import AssessorParams, ImageAdapter, StemBlock
 from rar_cli.types import Degradation, StopPolicy, Verdict
 
 
@@ -15,7 +15,7 @@ def policy(rounds: int) -> StopPolicy:
 @pytest.fixture(autouse=True)
 def no_doubt(monkeypatch):
     """What untrained weights find is in doubt at random, and would now and then end a loop early."""
-    monkeypatch.setattr("rar_cli.loop.light_waits", lambda severities: False)
+    monkeypatch.setattr("rar_cli.loop.rounds.light_waits", lambda severities: False)
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5])
@@ -39,7 +39,7 @@ def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, mo
 
 def test_no_text_is_made_inside_the_loop(busy, monkeypatch):
     """No description is made between encode and decode; the core has nothing that could generate."""
-    from rar_cli import report
+    from rar_cli.report import words as report
 
     def refuse(*args, **kwargs):
         raise AssertionError("text inside the loop")

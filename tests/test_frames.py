@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rar_cli.assessor import Assessor
-from rar_cli.frames import FINENESS, FRAMED_CELLS, WHOLE, framed, frames_of
+from rar_cli.networks.assessor import Assessor
+from rar_cli.networks.frames import FINENESS, FRAMED_CELLS, WHOLE, framed, frames_of
 from tests.fakes import tiny_params
 
 

@@ -8,9 +8,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.figures import heatmap, rounds_strip
-from rar_cli.gallery import Gallery
-from rar_cli.report import outcome
+from rar_cli.report.figures import heatmap, rounds_strip
+from rar_cli.report.gallery import Gallery
+from rar_cli.report.words import outcome
 from rar_cli.types import DEGRADATIONS
 
 CHROMIUM = shutil.which("chromium")
@@ -84,7 +84,7 @@ def test_a_page_of_500_photographs_is_below_50_mb(tmp_path):
 
 
 def test_more_pictures_than_the_page_shows_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr("rar_cli.gallery.MOST", 3)
+    monkeypatch.setattr("rar_cli.report.gallery.MOST", 3)
     text = page(tmp_path).read_text()
     assert "38 more pictures are in the round log" in text
 
@@ -113,7 +113,7 @@ def test_a_strip_has_one_column_per_picture():
 def test_a_heat_map_is_as_large_as_its_picture(busy, folder, tmp_path, weights_dir):
     import torch
 
-    from rar_cli.engine import Engine
+    from rar_cli.engine.engine import Engine
 
     assert heatmap(Engine(busy, "cpu", "float32"), torch.rand(1, 3, 150, 200)).shape == (150, 200, 3)
     common = ["--weights", str(weights_dir)]

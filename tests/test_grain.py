@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from rar_cli.engine import Engine, mask_of, restore
-from rar_cli.grain import NOISE, Grain, stays
+from rar_cli.engine.engine import Engine, mask_of, restore
+from rar_cli.engine.grain import NOISE, Grain, stays
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 from tests.test_engine import policy
 

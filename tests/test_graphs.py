@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rar_cli.model import Rar
+from rar_cli.networks.model import Rar
 from rar_cli.train.config import Crops, Stage, TrainConfig
 from rar_cli.train.data import Batch, StepBatches
 from rar_cli.train.graphs import Graphs

@@ -6,10 +6,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from rar_cli.encoding import encode_picture, write_bytes
 from rar_cli.errors import ImageError
-from rar_cli.images import FORMATS, image_to_picture, picture_to_image, read_picture
-from rar_cli.metadata import tiff_tags
+from rar_cli.pictures.encoding import encode_picture, write_bytes
+from rar_cli.pictures.images import FORMATS, image_to_picture, picture_to_image, read_picture
+from rar_cli.pictures.metadata import tiff_tags
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'

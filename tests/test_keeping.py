@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from rar_cli.errors import UsageError
-from rar_cli.model import Rar
+from rar_cli.networks.model import Rar
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.train.data import Batch, StepBatches
 from rar_cli.train.run import TrainRequest, train

@@ -11,14 +11,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.engine import Engine, restore
+from rar_cli.engine.engine import Engine, restore
 from rar_cli.errors import UsageError, WeightsError
-from rar_cli.model import LARGE, Rar, RarParams, part_params
+from rar_cli.networks.model import LARGE, Rar, RarParams, part_params
 from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest, _shard_as_it_is, train
 from rar_cli.train.sizes import sizes
 from rar_cli.types import StopPolicy
-from rar_cli.weights import find, write_manifest
+from rar_cli.weights.find import find, write_manifest
 from tests.conftest import in_two_processes
 
 KL = {

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import torch
 
-from rar_cli.loop import rounds, settle
+from rar_cli.loop.rounds import rounds, settle
+from rar_cli.loop.verdict import PART_WAY
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import PART_WAY
 from tests.fakes import FakeAssessor, FakeMove, numbered
 
 POLICY = StopPolicy(accept_score=80.0, max_rounds=3)

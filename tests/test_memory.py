@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from rar_cli import memory
+from rar_cli.compute import memory
 
 FAULTS = """
 import resource
 import numpy as np
-from rar_cli.memory import keep_freed
+from rar_cli.compute.memory import keep_freed
 if {keep}:
     assert keep_freed()
 np.ones(40 * 2**20, np.uint8)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rar_cli.codec import CodecParams
 from rar_cli.errors import WeightsError
-from rar_cli.model import PARTS, Rar, RarParams
-from rar_cli.restorer import Restorer, RestorerParams
+from rar_cli.networks.codec import CodecParams
+from rar_cli.networks.model import PARTS, Rar, RarParams
+from rar_cli.networks.restorer import Restorer, RestorerParams
 from rar_cli.train.config import Crops, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.stages import end_to_end_losses, let_learn
@@ -166,7 +166,7 @@ def test_the_iqa_core_is_the_llama_of_transformers():
     """Same names, shapes and outputs, so that weights move freely between the two."""
     from transformers import LlamaConfig, LlamaModel
 
-    from rar_cli.llama import Llama
+    from rar_cli.networks.llama import Llama
 
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -9,8 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.engine import load
-from rar_cli.places import Place, explain, places
+from rar_cli.engine.engine import load
+from rar_cli.engine.places import Place, places
+from rar_cli.report.explain import explain
 from rar_cli.types import DEGRADATIONS, Degradation
 
 SIZE = (300, 300)

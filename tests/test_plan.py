@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.plan import Naming, Selection, Shard, plan
+from rar_cli.jobs.plan import Naming, Selection, Shard, plan
 
 
 def touch(path):

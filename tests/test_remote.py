@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import UsageError
-from rar_cli.remote import below, is_remote, place
+from rar_cli.pictures.remote import below, is_remote, place
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rar_cli.engine import Engine
+from rar_cli.engine.engine import Engine
 from rar_cli.train.thresholds import SEVERITIES, Course, courses, figures, fit
 from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy
 

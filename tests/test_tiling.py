@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rar_cli.tiling import by_tiles, by_windows, even_spans, pad_to_multiple, spans
+from rar_cli.compute.tiling import by_tiles, by_windows, even_spans, pad_to_multiple, spans
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8))

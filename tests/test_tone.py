@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rar_cli.codec import Codec
-from rar_cli.engine import Engine, mask_of, restore
-from rar_cli.tone import FAR_PX, FAR_SHARE, Tone, reduction_of
+from rar_cli.engine.engine import Engine, mask_of, restore
+from rar_cli.engine.tone import FAR_PX, FAR_SHARE, Tone, reduction_of
+from rar_cli.networks.codec import Codec
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 from tests.test_engine import policy
 

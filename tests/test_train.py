@@ -18,10 +18,10 @@ from accelerate.utils import DistributedType
 from PIL import Image
 from safetensors.torch import load_file
 
-from rar_cli.codec import Codec, CodecParams
 from rar_cli.errors import UsageError
-from rar_cli.model import Rar
-from rar_cli.recipes import quantise
+from rar_cli.networks.codec import Codec, CodecParams
+from rar_cli.networks.model import Rar
+from rar_cli.synthesis.recipes import quantise
 from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rar_cli.transport import SOLVERS, on_path, time_grid, transport, velocity_to_target
+from rar_cli.loop.transport import SOLVERS, on_path, time_grid, transport, velocity_to_target
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)

@@ -3,8 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
-from rar_cli.verdict import (
+from rar_cli.loop.verdict import (
     PART_WAY,
     SEEN,
     STAYED,
@@ -16,6 +15,7 @@ from rar_cli.verdict import (
     way,
     without_light,
 )
+from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy, Verdict
 
 POLICY = StopPolicy(accept_score=80.0, first_gain=1.0, min_gain=1.0, clear_severity=0.1, max_rounds=3)
 

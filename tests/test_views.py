@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rar_cli.engine import Engine
-from rar_cli.views import moved, moved_back
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.views import moved, moved_back
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 9), (1, 1), (1, 7)])

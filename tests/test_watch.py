@@ -7,8 +7,8 @@ import time
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.plan import Job
-from rar_cli.watch import Watch
+from rar_cli.jobs.plan import Job
+from rar_cli.jobs.watch import Watch
 
 
 def job(path):

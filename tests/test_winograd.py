@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from rar_cli import winograd as module
-from rar_cli.engine import Engine
-from rar_cli.model import Rar, RarParams
-from rar_cli.winograd import WinogradConv2d, speed_up
+from rar_cli.compute import winograd as module
+from rar_cli.compute.winograd import WinogradConv2d, speed_up
+from rar_cli.engine.engine import Engine
+from rar_cli.networks.model import Rar, RarParams
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 31), (40, 13)])

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import restoration
 
-from rar_cli.encoding import encode_picture
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.images import Picture, read_picture
+from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.images import Picture, read_picture
 
 Image = NDArray[np.float32]
 Peer = Callable[[Image], Image]

@@ -22,13 +22,13 @@ from rar_cli.bench.judging import judge_assessor
 from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
-from rar_cli.engine import Engine, Outcome, restore
+from rar_cli.engine.engine import Engine, Outcome, restore
 from rar_cli.errors import RarError
-from rar_cli.gallery import Gallery
-from rar_cli.record import describe_restoration
+from rar_cli.report.gallery import Gallery
+from rar_cli.report.record import describe_restoration
 from rar_cli.types import StopPolicy
 from rar_cli.version import __version__
-from rar_cli.weights import Weights
+from rar_cli.weights.find import Weights
 
 SCHEMA = 1
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rar_cli.degradations import Image
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.images import FORMATS, read_picture
-from rar_cli.recipes import STACKED, Recipe, greyed, quantise, stack
+from rar_cli.pictures.images import FORMATS, read_picture
+from rar_cli.synthesis.degradations import Image
+from rar_cli.synthesis.recipes import STACKED, Recipe, greyed, quantise, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 D = Degradation

@@ -49,11 +49,11 @@ def assess_command(
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
     with guarded():
-        from rar_cli.plan import Selection, find
+        from rar_cli.jobs.plan import Selection, find
 
         selection = Selection(recursive, tuple(exclude or ()))
         files = [None] if inputs == ["-"] else [path for path, _ in find(inputs, selection)]
-        from rar_cli.session import Request, assess_files, write_heatmap
+        from rar_cli.jobs.session import Request, assess_files, write_heatmap
 
         request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)
         failed = low = False

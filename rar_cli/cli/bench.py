@@ -57,7 +57,7 @@ def bench_command(
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
         from rar_cli.bench.plots import plot, require
-        from rar_cli.session import BenchRequest, Request, run_bench
+        from rar_cli.jobs.session import BenchRequest, Request, run_bench
 
         if plots is not None:
             require()

@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rar_cli.download import Holding
     from rar_cli.train.sizes import Sizes
-    from rar_cli.weights import Weights
+    from rar_cli.weights.download import Holding
+    from rar_cli.weights.find import Weights
 
 
 def console_for(stderr: bool = False) -> Console:
@@ -28,19 +28,19 @@ def warn(text: str) -> None:
 
 
 def print_job(name: str, output: str, as_json: bool) -> None:
-    from rar_cli.log import to_json
+    from rar_cli.report.record import to_json
 
     typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
-    from rar_cli.progress import Progress
+    from rar_cli.jobs.progress import Progress
 
     return Progress(total, as_json, quiet, log_progress, to_stderr)
 
 
 def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report import summary_line, table
+    from rar_cli.report.words import summary_line, table
 
     table(summary.records, console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
@@ -48,9 +48,9 @@ def print_summary(summary: Any, console: Console) -> None:
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.encoding import write_bytes
-    from rar_cli.log import to_json
-    from rar_cli.report import bench_digest, bench_table
+    from rar_cli.pictures.encoding import write_bytes
+    from rar_cli.report.record import to_json
+    from rar_cli.report.words import bench_digest, bench_table
 
     if out is not None:
         write_bytes((to_json(result) + "\n").encode(), out)
@@ -63,8 +63,8 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
 
 
 def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
-    from rar_cli.log import to_json
-    from rar_cli.report import printable
+    from rar_cli.report.record import to_json
+    from rar_cli.report.words import printable
 
     if record["error"] is not None:
         typer.echo(f"rar: {printable(record['error'])}", err=True)
@@ -78,8 +78,8 @@ def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None
 
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
-    from rar_cli.log import to_json
-    from rar_cli.report import holdings_table
+    from rar_cli.report.record import to_json
+    from rar_cli.report.words import holdings_table
 
     rows = [
         {
@@ -96,14 +96,14 @@ def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
 
 
 def print_weights(weights: Weights, as_json: bool) -> None:
-    from rar_cli.log import to_json
+    from rar_cli.report.record import to_json
 
     about = {"name": weights.name, "folder": str(weights.folder), "sha256": weights.sha256}
     typer.echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
 
 
 def print_sizes(name: str, found: Sizes) -> None:
-    from rar_cli.report import sizes_table
+    from rar_cli.report.words import sizes_table
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())

@@ -104,7 +104,7 @@ def restore_command(
 ) -> None:  # fmt: skip
     """Restore photographs: assess, restore, assess again, until good enough."""
     with guarded():
-        from rar_cli.plan import Naming, Selection, Shard, plan
+        from rar_cli.jobs.plan import Naming, Selection, Shard, plan
 
         chosen, kept = names_of(only, "--only"), names_of(keep, "--keep")
         part = Shard.parse(shard)
@@ -115,8 +115,8 @@ def restore_command(
             for job in jobs:
                 print_job(job.name, job.output, as_json)
             return
-        from rar_cli.session import Request, restore_jobs
-        from rar_cli.watch import Watch
+        from rar_cli.jobs.session import Request, restore_jobs
+        from rar_cli.jobs.watch import Watch
 
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,

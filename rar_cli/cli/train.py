@@ -36,7 +36,7 @@ def train_command(
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
         from rar_cli.train.run import train as run_training
-        from rar_cli.weights import find
+        from rar_cli.weights.find import find
 
         settings = load_config(shipped_config(config))
         if dry_run:

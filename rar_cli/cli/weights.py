@@ -31,8 +31,8 @@ def download_command(
 ) -> None:
     """Fetch weights, checked and resumable, or say what is here."""
     with guarded():
-        from rar_cli.download import download, inventory, verify_here
-        from rar_cli.progress import transfer
+        from rar_cli.jobs.progress import transfer
+        from rar_cli.weights.download import download, inventory, verify_here
 
         if listing:
             print_holdings(inventory(to), as_json)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.errors import UsageError
-from rar_cli.model import RarParams, part_params
+from rar_cli.networks.model import RarParams, part_params
 
 
 @dataclass

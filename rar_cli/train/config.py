@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rar_cli.codec import CodecParams
 from rar_cli.errors import UsageError
-from rar_cli.model import RarParams, part_params
+from rar_cli.networks.codec import CodecParams
+from rar_cli.networks.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
 from rar_cli.types import DEGRADATIONS, Degradation
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rar_cli.degradations import Image, file_type, recompress, to_linear, to_srgb
 from rar_cli.errors import UsageError
-from rar_cli.recipes import focused_recipe, greyed, quantise, random_recipe
+from rar_cli.synthesis.degradations import Image, file_type, recompress, to_linear, to_srgb
+from rar_cli.synthesis.recipes import focused_recipe, greyed, quantise, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 

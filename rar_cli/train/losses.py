@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rar_cli.codec import Codec, mse_of
+from rar_cli.networks.codec import Codec, mse_of
 
 SCORE_PSNR_DB = (10.0, 45.0)
 """The PSNR that scores 0 and the one that scores 100; linear between."""

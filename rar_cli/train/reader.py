@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rar_cli.assessor import BlurTokens
-from rar_cli.blur import half_plane
-from rar_cli.codec import Codec
-from rar_cli.degradations import degrade
-from rar_cli.recipes import Recipe, focused_recipe, quantise, random_recipe
+from rar_cli.networks.assessor import BlurTokens
+from rar_cli.networks.blur import half_plane
+from rar_cli.networks.codec import Codec
+from rar_cli.synthesis.degradations import degrade
+from rar_cli.synthesis.recipes import Recipe, focused_recipe, quantise, random_recipe
 from rar_cli.train.data import Photo, crop
 from rar_cli.types import Degradation
 

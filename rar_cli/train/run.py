@@ -21,11 +21,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
-from rar_cli.engine import Engine, pick_device, pick_dtype
+from rar_cli.compute.memory import keep_freed
+from rar_cli.engine.engine import Engine, pick_device, pick_dtype
 from rar_cli.errors import UsageError
-from rar_cli.large.assessor import LanguageAssessor
-from rar_cli.memory import keep_freed
-from rar_cli.model import Rar
+from rar_cli.networks.large.assessor import LanguageAssessor
+from rar_cli.networks.model import Rar
 from rar_cli.train.checkpoint import Checkpoint, model_of
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Batch, StepBatches, leave_signals_to_the_run, load_photos
@@ -36,7 +36,7 @@ from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
 from rar_cli.train.thresholds import courses, fit, held_out
 from rar_cli.train.validation import VALIDATION_PX, centre_crops, validate
-from rar_cli.weights import write_manifest
+from rar_cli.weights.find import write_manifest
 
 LOG_EVERY = 100
 """Steps between two "step" lines of the ledger."""

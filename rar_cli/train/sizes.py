@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rar_cli.large.assessor import LanguageAssessor
-from rar_cli.model import PARTS, Rar
+from rar_cli.networks.large.assessor import LanguageAssessor
+from rar_cli.networks.model import PARTS, Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.stages import let_learn
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rar_cli.codec import Codec, mse_of
-from rar_cli.model import PARTS, Rar
+from rar_cli.loop.transport import on_path, velocity_to_target
+from rar_cli.networks.codec import Codec, mse_of
+from rar_cli.networks.model import PARTS, Rar
 from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
 from rar_cli.train.losses import (
@@ -21,7 +22,6 @@ from rar_cli.train.losses import (
     score_loss,
     severity_loss,
 )
-from rar_cli.transport import on_path, velocity_to_target
 
 
 @dataclass(frozen=True)

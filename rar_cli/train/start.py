@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from rar_cli.assessor import Assessor
-from rar_cli.codec import Codec, patches_of
 from rar_cli.errors import UsageError
-from rar_cli.large.assessor import LanguageAssessor
-from rar_cli.model import Rar, RarParams
+from rar_cli.networks.assessor import Assessor
+from rar_cli.networks.codec import Codec, patches_of
+from rar_cli.networks.large.assessor import LanguageAssessor
+from rar_cli.networks.model import Rar, RarParams
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Photo
 from rar_cli.train.reader import fit_reader

@@ -1,0 +1,1 @@
+"""The method: assess -> verdict -> transport, and nothing else."""

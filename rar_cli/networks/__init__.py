@@ -1,0 +1,1 @@
+"""Codec, assessor, restorer, small and at paper scale."""

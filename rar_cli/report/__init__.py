@@ -1,0 +1,1 @@
+"""Records -> words, tables, one page."""

@@ -1,0 +1,1 @@
+"""The nine degradations and stacks of them, seeded."""

@@ -1,0 +1,157 @@
+"""Recipes: degradations stacked in the order of the world, with partial targets under the same seeds.
+
+Scene -> optics -> sensor -> compression. Every step has its own seed, so a recipe without one of
+its steps (`Recipe.keeping`) leaves the others exactly as they were: what steering is trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rar_cli.synthesis.degradations import Image, degrade
+from rar_cli.types import DEGRADATIONS, Degradation
+
+STAGES: tuple[tuple[Degradation, ...], ...] = (
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN, Degradation.SNOW),
+    (Degradation.BLUR, Degradation.MOTION_BLUR, Degradation.LOW_RESOLUTION),
+    (Degradation.NOISE,),
+    (Degradation.JPEG,),
+)
+"""Scene, optics, sensor, compression: the order in which degradations occur in the world."""
+
+
+STACKED: tuple[tuple[Degradation, ...], ...] = (
+    (Degradation.LOW_LIGHT, Degradation.NOISE),
+    (Degradation.HAZE, Degradation.RAIN),
+    (Degradation.LOW_LIGHT, Degradation.HAZE),
+    (Degradation.HAZE, Degradation.SNOW),
+    (Degradation.RAIN, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN),
+)
+"""The stacks that validation and benchmarks use, each in the order of the world."""
+
+NATURAL: tuple[tuple[Degradation, ...], ...] = (
+    *STACKED,
+    (Degradation.LOW_LIGHT, Degradation.RAIN),
+    (Degradation.LOW_LIGHT, Degradation.SNOW),
+    (Degradation.LOW_LIGHT, Degradation.MOTION_BLUR),
+    (Degradation.MOTION_BLUR, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.NOISE),
+    (Degradation.BLUR, Degradation.JPEG),
+    (Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_RESOLUTION, Degradation.JPEG),
+    (Degradation.HAZE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.SNOW),
+    (Degradation.LOW_LIGHT, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.LOW_LIGHT, Degradation.MOTION_BLUR, Degradation.NOISE),
+    (Degradation.LOW_RESOLUTION, Degradation.NOISE, Degradation.JPEG),
+    (Degradation.HAZE, Degradation.RAIN, Degradation.JPEG),
+)
+"""Stacks that cameras and weather make often; drawn at random, each would be one in hundreds."""
+
+NATURAL_ODDS = 0.5
+"""Share of the random recipes of two or three degradations that is one of `NATURAL`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One degradation of a recipe, reproducible from its own seed."""
+
+    degradation: Degradation
+    severity: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was done to a picture, in order."""
+
+    steps: tuple[Step, ...] = ()
+
+    def apply(self, image: Image, grey: bool = False) -> list[Image]:
+        """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it.
+
+        grey: the picture is one channel thrice, and stays that: its grain is the same in all three.
+        """
+        images = [image]
+        for step in self.steps:
+            degraded = degrade(images[-1], step.degradation, step.severity, step.seed)
+            images.append(_thrice(degraded[..., 1]) if grey else degraded)
+        return images
+
+    def keeping(self, names: Collection[Degradation]) -> Recipe:
+        """The recipe reduced to what is to stay; every kept step keeps its seed."""
+        return Recipe(tuple(step for step in self.steps if step.degradation in names))
+
+    def severities(self) -> NDArray[np.float32]:
+        """Severity vector (9,) in the order of `DEGRADATIONS`; 0 where absent."""
+        vector = np.zeros(len(DEGRADATIONS), np.float32)
+        for step in self.steps:
+            vector[DEGRADATIONS.index(step.degradation)] = step.severity
+        return vector
+
+
+def stack(degradations: Collection[Degradation], severity: float, rng: Generator) -> Recipe:
+    """A recipe of the named degradations at one severity, in the order of the world."""
+    order = [d for stage in STAGES for d in stage if d in degradations]
+    return Recipe(tuple(Step(d, severity, _seed(rng)) for d in order))
+
+
+def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0.30, 0.15, 0.05)) -> Recipe:
+    """A recipe of random depth (odds for 0, 1, 2, ... degradations), order and severities.
+
+    Half of the stacks are those of `NATURAL`. Within a stage the order is random; one recipe in ten
+    swaps two neighbours across stages, as re-sharing and scanning do. Severities are spread evenly
+    over [0.1, 1] and the deeper the stack the milder its parts.
+    """
+    depth = int(rng.choice(len(depth_odds), p=depth_odds))
+    chosen = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), depth, replace=False)}
+    natural = [names for names in NATURAL if len(names) == depth]
+    if natural and rng.random() < NATURAL_ODDS:
+        chosen = set(natural[int(rng.integers(len(natural)))])
+    if {Degradation.BLUR, Degradation.MOTION_BLUR} <= chosen and rng.random() < 0.7:
+        chosen.discard(Degradation.BLUR)
+    order = [d for stage in STAGES for d in rng.permutation(list(stage)) if d in chosen]
+    if len(order) > 1 and rng.random() < 0.1:
+        i = int(rng.integers(len(order) - 1))
+        order[i], order[i + 1] = order[i + 1], order[i]
+    mildest = 1.0 - 0.1 * max(depth - 1, 0)
+    return Recipe(tuple(Step(Degradation(d), float(rng.uniform(0.1, mildest)), _seed(rng)) for d in order))
+
+
+def focused_recipe(rng: Generator, focus: Sequence[str]) -> Recipe:
+    """One of `focus`, in half of the recipes alone, else with noise, JPEG or low light; severities over [0.1, 1].
+
+    focus: degradations, or stacks of them ("haze+rain"): what takes more examples to learn than its share of the random
+    recipes.
+    """
+    company = (None, None, None, Degradation.NOISE, Degradation.JPEG, Degradation.LOW_LIGHT)
+    names = {*focus[int(rng.integers(len(focus)))].split("+"), company[int(rng.integers(len(company)))]}
+    order = [d for stage in STAGES for d in stage if d in names]
+    return Recipe(tuple(Step(d, float(rng.uniform(0.1, 1.0)), _seed(rng)) for d in order))
+
+
+def greyed(image: Image) -> Image:
+    """The picture without its colours, still of three channels."""
+    return _thrice(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+
+
+def quantise(image: Image) -> Image:
+    """[0, 1] -> [0, 1] rounded to 8 bits, as every file does."""
+    return (np.rint(image * 255.0) / 255.0).astype(np.float32)
+
+
+def _thrice(channel: NDArray[Any]) -> Image:
+    return np.repeat(channel[..., None], 3, axis=2)
+
+
+def _seed(rng: Generator) -> int:
+    return int(rng.integers(2**31))

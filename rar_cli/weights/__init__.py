@@ -1,0 +1,1 @@
+"""Names -> verified weight files."""
