@@ -22,8 +22,8 @@ from rar_cli.engine.engine import Engine, restore
 from rar_cli.loop.verdict import judge
 from rar_cli.networks.model import Rar
 from rar_cli.pictures.images import as_8_bit, read_picture
-from rar_cli.synthesis.degradations import Image
-from rar_cli.synthesis.recipes import quantise, stack
+from rar_cli.synthesis.pixels import Image, quantise
+from rar_cli.synthesis.recipes import stack
 from rar_cli.types import Assessment, Degradation, StopPolicy, Verdict
 from rar_cli.weights.find import find
 

@@ -21,7 +21,7 @@ from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from rar_cli.engine.engine import Engine, load
-from rar_cli.synthesis.recipes import quantise
+from rar_cli.synthesis.pixels import quantise
 from rar_cli.train.thresholds import held_out
 from rar_cli.types import DEGRADATIONS, Degradation
 

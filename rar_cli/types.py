@@ -49,7 +49,7 @@ class StopPolicy:
         is trained to bring pictures closer, over small differences of the score.
     min_gain: least gain of the score that every further round must bring.
     clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove": one for
-        all, or nine in the order of `DEGRADATIONS`, as some are seen more surely than others.
+        all, or one each in the order of `DEGRADATIONS`, as some are seen more surely than others.
     max_rounds: most transports per picture.
     later_clear_severity: as clear_severity, after round 1, where the question is what one more round still removes;
         None for the same.
@@ -75,7 +75,7 @@ class StopPolicy:
                     raise ValueError(f"{name} must be one or {len(DEGRADATIONS)}, got {len(given)}")
 
     def clear_severities(self, index: int) -> tuple[float, ...]:
-        """What counts as clear in round `index`, for each of the nine."""
+        """What counts as clear in round `index`, for each degradation."""
         later = index > 0 and self.later_clear_severity is not None
         clear = self.later_clear_severity if later else self.clear_severity
         return clear if isinstance(clear, tuple) else len(DEGRADATIONS) * (cast(float, clear),)
@@ -85,7 +85,7 @@ class StopPolicy:
 class Assessment:
     """What the assessor says of a batch of latents.
 
-    score: (b,), in [0, 100], higher is better. severities: (b, 9), in [0, 1], in the order of
+    score: (b,), in [0, 100], higher is better. severities: (b, degradations), in [0, 1], in the order of
     `DEGRADATIONS`. condition: (b, n, d) continuous tokens for the restorer, never text.
     """
 

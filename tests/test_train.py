@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from rar_cli.errors import UsageError
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.model import Rar
-from rar_cli.synthesis.recipes import quantise
+from rar_cli.synthesis.pixels import quantise
 from rar_cli.train import reader, start
 from rar_cli.train import run as run_module
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
@@ -52,7 +52,6 @@ free_tokens = 2
 [model.restorer]
 widths = [8, 8, 8]
 blocks = [1, 1, 1]
-condition_tokens = 11
 condition_width = 8
 modulation_width = 16
 detail_blocks = 1
@@ -366,7 +365,7 @@ def test_a_run_fits_its_blur_reader_first_and_then_leaves_it_alone(photos_dir, t
     monkeypatch.setattr(start, "fit_reader", partial(reader.fit_reader, pictures=12))
     path = config_file(tmp_path, steps=2)
     told = path.read_text().replace("free_tokens = 2", "free_tokens = 2\nblur_reach = 6\nblur_width = 8")
-    told = told.replace("condition_tokens = 11", "condition_tokens = 12\nblur_tokens = 1")
+    told = told.replace("[model.restorer]", "[model.restorer]\nblur_tokens = 1")
     path.write_text(told.replace('kind = "restorer"', 'kind = "restorer"\nfocused = 0.5'))
     config = load_config(path)
     photos = load_photos([photos_dir], 32)

@@ -11,8 +11,8 @@ import numpy as np
 
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.pictures.images import FORMATS, read_picture
-from rar_cli.synthesis.degradations import Image
-from rar_cli.synthesis.recipes import STACKED, Recipe, greyed, quantise, stack
+from rar_cli.synthesis.pixels import Image, greyed, quantise
+from rar_cli.synthesis.recipes import STACKED, Recipe, stack
 from rar_cli.types import DEGRADATIONS, Degradation
 
 D = Degradation
@@ -29,13 +29,13 @@ CDD11: tuple[tuple[Degradation, ...], ...] = (
 NOISE_SIGMAS = (15, 25, 50)
 
 NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean", "grey")
-"""Synthetic suites by name; "mid" is clean, the nine singles and the stacks at mid severity, "grey" both that and
+"""Synthetic suites by name; "mid" is clean, the single degradations and the stacks at mid severity, "grey" both that and
 "noise" of the same pictures without their colours."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture of a suite; images (h, w, 3) float32 in [0, 1]. truth: severities (9,) if known."""
+    """One picture of a suite; images (h, w, 3) float32 in [0, 1]. truth: severities, one per degradation, if known."""
 
     name: str
     degraded: Image

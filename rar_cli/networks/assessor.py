@@ -144,13 +144,13 @@ def _moments(latent: Tensor, coarse: int, grid: int) -> tuple[Tensor, Tensor]:
 
 
 def present_and_removed(found: Tensor, severities: Tensor | None, remove_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Severities (b, 9) to condition on, forced ones where given and not NaN, and what of them is to be removed."""
+    """Severities (b, degradations) to condition on, forced ones where given and not NaN, and what of them is to be removed."""
     present = found if severities is None else torch.where(severities.isnan(), found, severities)
     return present, present if remove_mask is None else present * remove_mask
 
 
 class TextAdapter(nn.Module):
-    """IQA outputs -> condition (b, 9 + free, d): one token per degradation, then free tokens.
+    """IQA outputs -> condition (b, degradations + free, d): one token per degradation, then free tokens.
 
     A degradation's token knows the severity found and the severity to remove; the two differ
     when the user asks to keep something (steering) or, in training, when truth is forced.
@@ -168,7 +168,7 @@ class TextAdapter(nn.Module):
         self.mix = nn.Sequential(nn.Linear(d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d))
 
     def forward(self, hidden: Tensor, queries: Tensor, present: Tensor, remove: Tensor) -> Tensor:
-        """hidden (b, m, w), degradation queries (b, 9, w), severities (b, 9) twice -> (b, n, d)."""
+        """hidden (b, m, w), degradation queries (b, degradations, w), severities (b, degradations) twice -> (b, n, d)."""
         asked = self.asked(torch.stack([present, remove], dim=-1))
         named = self.found(queries) * 0.1 + asked + self.name
         free = self.queries.expand(hidden.shape[0], -1, -1)
@@ -227,8 +227,8 @@ class Assessor(nn.Module):
     ) -> Assessment:
         """Assess latent (b, c, h, w).
 
-        remove_mask: (b, 9) or (9,), 1 where a degradation is to be removed, 0 where it stays.
-        severities: (b, 9) in [0, 1] to condition on instead of those found (teacher forcing), NaN
+        remove_mask: (b, degradations) or (degradations,), 1 where a degradation is to be removed, 0 where it stays.
+        severities: (b, degradations) in [0, 1] to condition on instead of those found (teacher forcing), NaN
         where those found are to be used; the returned severities are always those found.
         tile: cells per side from which the stem of the image adapter runs in exact tiles.
         """
@@ -240,7 +240,7 @@ class Assessor(nn.Module):
             to_core = repeat(told[0], "b n w -> (f b) n w", f=count)
             tokens = torch.cat([tokens[:, :1] + to_core, tokens[:, 1:]], 1)
         queries = self.queries.expand(tokens.shape[0], -1, -1)
-        hidden = self.core(torch.cat([tokens, queries], dim=1))  # (f b, 1 + grid**2 + 10, d)
+        hidden = self.core(torch.cat([tokens, queries], dim=1))  # (f b, 1 + grid**2 + 1 + degradations, d)
         asked = hidden[:, -queries.shape[1] :]
         direct = self.shortcut(statistics).float()
         score = 100.0 * torch.sigmoid(self.score_head(asked[:, 0]).squeeze(-1).float() + direct[:, 0])

@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rar_cli.synthesis.degradations import Image, degrade
+from rar_cli.synthesis.degradations import PHASES, degrade, in_order
+from rar_cli.synthesis.pixels import Image, thrice
 from rar_cli.types import DEGRADATIONS, Degradation
-
-STAGES: tuple[tuple[Degradation, ...], ...] = (
-    (Degradation.LOW_LIGHT, Degradation.HAZE, Degradation.RAIN, Degradation.SNOW),
-    (Degradation.BLUR, Degradation.MOTION_BLUR, Degradation.LOW_RESOLUTION),
-    (Degradation.NOISE,),
-    (Degradation.JPEG,),
-)
-"""Scene, optics, sensor, compression: the order in which degradations occur in the world."""
-
 
 STACKED: tuple[tuple[Degradation, ...], ...] = (
     (Degradation.LOW_LIGHT, Degradation.NOISE),
@@ -84,15 +74,16 @@ class Recipe:
         images = [image]
         for step in self.steps:
             degraded = degrade(images[-1], step.degradation, step.severity, step.seed)
-            images.append(_thrice(degraded[..., 1]) if grey else degraded)
+            images.append(thrice(degraded[..., 1]) if grey else degraded)
         return images
 
     def keeping(self, names: Collection[Degradation]) -> Recipe:
-        """The recipe reduced to what is to stay; every kept step keeps its seed."""
+        """The recipe reduced to what is to stay; every kept step keeps its seed. Raises ValueError for other names."""
+        names = in_order(names)
         return Recipe(tuple(step for step in self.steps if step.degradation in names))
 
     def severities(self) -> NDArray[np.float32]:
-        """Severity vector (9,) in the order of `DEGRADATIONS`; 0 where absent."""
+        """Severity vector (len(DEGRADATIONS),) in the order of `DEGRADATIONS`; 0 where absent."""
         vector = np.zeros(len(DEGRADATIONS), np.float32)
         for step in self.steps:
             vector[DEGRADATIONS.index(step.degradation)] = step.severity
@@ -100,16 +91,15 @@ class Recipe:
 
 
 def stack(degradations: Collection[Degradation], severity: float, rng: Generator) -> Recipe:
-    """A recipe of the named degradations at one severity, in the order of the world."""
-    order = [d for stage in STAGES for d in stage if d in degradations]
-    return Recipe(tuple(Step(d, severity, _seed(rng)) for d in order))
+    """A recipe of the named degradations at one severity, in the order of the world. Raises ValueError for others."""
+    return Recipe(tuple(Step(d, severity, _seed(rng)) for d in in_order(degradations)))
 
 
 def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0.30, 0.15, 0.05)) -> Recipe:
     """A recipe of random depth (odds for 0, 1, 2, ... degradations), order and severities.
 
-    Half of the stacks are those of `NATURAL`. Within a stage the order is random; one recipe in ten
-    swaps two neighbours across stages, as re-sharing and scanning do. Severities are spread evenly
+    Half of the stacks are those of `NATURAL`. Within a phase the order is random; one recipe in ten
+    swaps two neighbours across phases, as re-sharing and scanning do. Severities are spread evenly
     over [0.1, 1] and the deeper the stack the milder its parts.
     """
     depth = int(rng.choice(len(depth_odds), p=depth_odds))
@@ -119,7 +109,7 @@ def random_recipe(rng: Generator, depth_odds: tuple[float, ...] = (0.08, 0.42, 0
         chosen = set(natural[int(rng.integers(len(natural)))])
     if {Degradation.BLUR, Degradation.MOTION_BLUR} <= chosen and rng.random() < 0.7:
         chosen.discard(Degradation.BLUR)
-    order = [d for stage in STAGES for d in rng.permutation(list(stage)) if d in chosen]
+    order = [d for phase in PHASES for d in rng.permutation(list(phase)) if d in chosen]
     if len(order) > 1 and rng.random() < 0.1:
         i = int(rng.integers(len(order) - 1))
         order[i], order[i + 1] = order[i + 1], order[i]
@@ -131,26 +121,12 @@ def focused_recipe(rng: Generator, focus: Sequence[str]) -> Recipe:
     """One of `focus`, in half of the recipes alone, else with noise, JPEG or low light; severities over [0.1, 1].
 
     focus: degradations, or stacks of them ("haze+rain"): what takes more examples to learn than its share of the random
-    recipes.
+    recipes. Raises ValueError for a name that is none.
     """
     company = (None, None, None, Degradation.NOISE, Degradation.JPEG, Degradation.LOW_LIGHT)
     names = {*focus[int(rng.integers(len(focus)))].split("+"), company[int(rng.integers(len(company)))]}
-    order = [d for stage in STAGES for d in stage if d in names]
+    order = in_order({name for name in names if name is not None})
     return Recipe(tuple(Step(d, float(rng.uniform(0.1, 1.0)), _seed(rng)) for d in order))
-
-
-def greyed(image: Image) -> Image:
-    """The picture without its colours, still of three channels."""
-    return _thrice(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-
-
-def quantise(image: Image) -> Image:
-    """[0, 1] -> [0, 1] rounded to 8 bits, as every file does."""
-    return (np.rint(image * 255.0) / 255.0).astype(np.float32)
-
-
-def _thrice(channel: NDArray[Any]) -> Image:
-    return np.repeat(channel[..., None], 3, axis=2)
 
 
 def _seed(rng: Generator) -> int:

@@ -180,15 +180,22 @@ def load_config(path: Path) -> TrainConfig:
         table = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
-    model = table.pop("model", {})
     try:
-        params = RarParams(**{name: part_params(name, part) for name, part in model.items()})
+        params = _model(table.pop("model", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: [model]: {error}") from error
     stages = tuple(_stage(stage, path) for stage in table.pop("stages", []))
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")
     return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
+
+
+def _model(table: dict[str, dict[str, Any]]) -> RarParams:
+    """The parts; a restorer that names no number of condition tokens takes as many as the assessor makes."""
+    parts = {name: part_params(name, part) for name, part in table.items() if name != "restorer"}
+    made = parts["assessor"] if "assessor" in parts else RarParams().assessor
+    restorer = {"condition_tokens": made.condition_tokens, **table.get("restorer", {})}
+    return RarParams(**parts, restorer=part_params("restorer", restorer))
 
 
 def _stage(table: dict[str, Any], path: Path) -> Stage:

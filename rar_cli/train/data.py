@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rar_cli.errors import UsageError
-from rar_cli.synthesis.degradations import Image, file_type, recompress, to_linear, to_srgb
-from rar_cli.synthesis.recipes import focused_recipe, greyed, quantise, random_recipe
+from rar_cli.synthesis.compression import file_type, recompress
+from rar_cli.synthesis.pixels import Image, greyed, quantise, to_linear, to_srgb
+from rar_cli.synthesis.recipes import focused_recipe, random_recipe
 from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.types import DEGRADATIONS, Degradation
 
@@ -42,7 +43,7 @@ class Batch:
     that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
-    severities, remove_mask: (b, 9). t: (b,). forced: (b,) bool. unrolled, kept: (k,), the places of those pictures.
+    severities, remove_mask: (b, degradations). t: (b,). forced: (b,) bool. unrolled, kept: (k,), the places of those pictures.
     window: (b, n, 2) y, x of each picture's n windows in [0, 1) of the free range, their side `window_px`.
     """
 

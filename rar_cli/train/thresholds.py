@@ -20,7 +20,8 @@ from torch import Tensor
 from rar_cli.engine.engine import Engine
 from rar_cli.loop.rounds import first_move
 from rar_cli.loop.verdict import asked_of_light, judge, later_wanted, light_waits
-from rar_cli.synthesis.recipes import quantise, stack
+from rar_cli.synthesis.pixels import quantise
+from rar_cli.synthesis.recipes import stack
 from rar_cli.train.data import load_photos
 from rar_cli.train.losses import SCORE_PSNR_DB
 from rar_cli.train.validation import SUITES, VALIDATION_PX, as_kept, centre_crops, psnr_db
