@@ -29,8 +29,8 @@ CDD11: tuple[tuple[Degradation, ...], ...] = (
 NOISE_SIGMAS = (15, 25, 50)
 
 NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean", "grey")
-"""Synthetic suites by name; "mid" is clean, the single degradations and the stacks at mid severity, "grey" both that and
-"noise" of the same pictures without their colours."""
+"""Synthetic suites by name; "mid" is clean, the single degradations and the stacks at mid severity, "grey" both that
+and "noise" of the same pictures without their colours."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _moments(latent: Tensor, coarse: int, grid: int) -> tuple[Tensor, Tensor]:
 
 
 def present_and_removed(found: Tensor, severities: Tensor | None, remove_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Severities (b, degradations) to condition on, forced ones where given and not NaN, and what of them is to be removed."""
+    """Severities (b, degradations) to condition on, forced ones where given and not NaN, and those to be removed."""
     present = found if severities is None else torch.where(severities.isnan(), found, severities)
     return present, present if remove_mask is None else present * remove_mask
 
@@ -168,7 +168,7 @@ class TextAdapter(nn.Module):
         self.mix = nn.Sequential(nn.Linear(d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d))
 
     def forward(self, hidden: Tensor, queries: Tensor, present: Tensor, remove: Tensor) -> Tensor:
-        """hidden (b, m, w), degradation queries (b, degradations, w), severities (b, degradations) twice -> (b, n, d)."""
+        """hidden (b, m, w), queries (b, degradations, w), severities (b, degradations) twice -> (b, n, d)."""
         asked = self.asked(torch.stack([present, remove], dim=-1))
         named = self.found(queries) * 0.1 + asked + self.name
         free = self.queries.expand(hidden.shape[0], -1, -1)

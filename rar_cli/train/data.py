@@ -43,7 +43,7 @@ class Batch:
     that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
-    severities, remove_mask: (b, degradations). t: (b,). forced: (b,) bool. unrolled, kept: (k,), the places of those pictures.
+    severities, remove_mask: (b, degradations). t: (b,). forced: (b,) bool. unrolled, kept: (k,), their places.
     window: (b, n, 2) y, x of each picture's n windows in [0, 1) of the free range, their side `window_px`.
     """
 
