@@ -13,8 +13,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.random import Generator
 
+from rar_cli.synthesis.atmosphere import deep_haze, deep_rain, deep_snow
 from rar_cli.synthesis.compression import jpeg
-from rar_cli.synthesis.optics import blur, low_resolution, motion_blur
+from rar_cli.synthesis.optics import blur, defocus, low_resolution, motion_blur, shake
 from rar_cli.synthesis.pixels import Image
 from rar_cli.synthesis.scene import haze, low_light
 from rar_cli.synthesis.sensor import noise
@@ -36,20 +37,24 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One degradation: when it happens, and what makes it."""
+    """One degradation: when it happens, and what makes it.
+
+    lifelike: a model of how light makes it, for the recipes that ask for it; None where there is no other.
+    """
 
     degradation: Degradation
     phase: Phase
     model: Model
+    lifelike: Model | None = None
 
 
 REGISTRY: tuple[Row, ...] = (
     Row(Degradation.LOW_LIGHT, Phase.SCENE, low_light),
-    Row(Degradation.HAZE, Phase.SCENE, haze),
-    Row(Degradation.RAIN, Phase.SCENE, rain),
-    Row(Degradation.SNOW, Phase.SCENE, snow),
-    Row(Degradation.BLUR, Phase.OPTICS, blur),
-    Row(Degradation.MOTION_BLUR, Phase.OPTICS, motion_blur),
+    Row(Degradation.HAZE, Phase.SCENE, haze, deep_haze),
+    Row(Degradation.RAIN, Phase.SCENE, rain, deep_rain),
+    Row(Degradation.SNOW, Phase.SCENE, snow, deep_snow),
+    Row(Degradation.BLUR, Phase.OPTICS, blur, defocus),
+    Row(Degradation.MOTION_BLUR, Phase.OPTICS, motion_blur, shake),
     Row(Degradation.LOW_RESOLUTION, Phase.OPTICS, low_resolution),
     Row(Degradation.NOISE, Phase.SENSOR, noise),
     Row(Degradation.JPEG, Phase.COMPRESSION, jpeg),
@@ -84,13 +89,16 @@ def in_order(names: Collection[str]) -> tuple[Degradation, ...]:
     return tuple(row.degradation for row in sorted(REGISTRY, key=lambda row: row.phase) if row.degradation in names)
 
 
-def degrade(image: Image, degradation: Degradation, severity: float, seed: int) -> Image:
+def degrade(image: Image, degradation: Degradation, severity: float, seed: int, lifelike: bool = False) -> Image:
     """Degrade (h, w, 3) in [0, 1] with `severity` in [0, 1]; the same seed gives the same picture.
 
-    Raises ValueError for a degradation without a row and for a severity out of range.
+    lifelike: by the row's lifelike model, where it has one. Raises ValueError for a degradation without a row and for a
+    severity out of range.
     """
     (name,) = in_order({degradation})
     if not 0.0 <= severity <= 1.0:
         raise ValueError(f"severity must lie in [0, 1], got {severity}")
-    degraded = ROWS[name].model(image, severity, np.random.default_rng(seed))
+    row = ROWS[name]
+    model = row.lifelike if lifelike and row.lifelike is not None else row.model
+    degraded = model(image, severity, np.random.default_rng(seed))
     return np.clip(degraded, 0.0, 1.0).astype(np.float32)

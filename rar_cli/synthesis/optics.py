@@ -1,15 +1,24 @@
 """What the lens and the hand do: blur, motion blur, low resolution.
 
+`defocus` and `shake` are the lifelike ones of blur and motion blur: they work in linear light, where lamps and
+reflections that a picture shows as white are many times brighter, and stay bright when spread out.
 Not covered: rolling shutter, lens flare.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
-from rar_cli.synthesis.pixels import Image, filtered, softened
+from rar_cli.synthesis.pixels import Image, filtered, softened, to_linear, to_srgb
 from rar_cli.synthesis.resampling import FILTERS, GROWING, SHRINKING, resized, softened_before, usual_factor
+
+LAMP = 0.93
+"""Level from which a pixel may be a lamp."""
+BRIGHTEST = 12.0
+"""Times white that a lamp may be."""
 
 
 def blur(image: Image, severity: float, rng: Generator) -> Image:
@@ -66,3 +75,82 @@ def low_resolution(image: Image, severity: float, rng: Generator) -> Image:
     if softened_before(shrink) and rng.random() < 0.6:
         image = softened(image, 0.4 * factor)
     return resized(resized(image, small, shrink), (width, height), grow)
+
+
+def defocus(image: Image, severity: float, rng: Generator) -> Image:
+    """A disc or a polygon with an edge of its own, radius 0.7 to 8 px, over light with lamps."""
+    radius = 0.7 + 7.3 * severity
+    blades = int(rng.choice((0, 0, 5, 6, 7, 8)))
+    kernel = disc(
+        radius, softness=rng.uniform(0.5, 1.2), rim=rng.uniform(-0.2, 0.6), blades=blades, turn=rng.uniform(0, 3)
+    )
+    spread = cv2.filter2D(_with_lamps(image, rng), -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return to_srgb(np.clip(spread, 0.0, 1.0).astype(np.float32))
+
+
+def shake(image: Image, severity: float, rng: Generator) -> Image:
+    """The picture along the way of a hand: drift, tremor, now and then a jolt, and a turn about some point."""
+    length = 2.0 + 28.0 * severity
+    path = _path(length, rng)
+    degrees = np.zeros(len(path))
+    if rng.random() < 0.6:
+        reach = np.hypot(*image.shape[:2]) / 2.0
+        most = np.rad2deg(min(length / reach, 0.1)) * rng.uniform(0.1, 1.0)
+        degrees = np.cumsum(rng.normal(0.0, 1.0, len(path)) + rng.normal(0.0, 1.0))
+        degrees = most * (degrees - degrees.mean()) / (np.ptp(degrees) + 1e-6)
+    height, width = image.shape[:2]
+    centre = (float(rng.uniform(0.2, 0.8) * width), float(rng.uniform(0.2, 0.8) * height))
+    light = _with_lamps(image, rng)
+    gathered = np.zeros_like(light)
+    for (dy, dx), turn in zip(path, degrees, strict=True):
+        moved = cv2.getRotationMatrix2D(centre, float(turn), 1.0)
+        moved[:, 2] += (dx, dy)
+        gathered += cv2.warpAffine(
+            light, moved, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        ).reshape(light.shape)
+    return to_srgb(np.clip(gathered / len(path), 0.0, 1.0).astype(np.float32))
+
+
+def disc(
+    radius: float, softness: float = 0.5, rim: float = 0.0, blades: int = 0, turn: float = 0.0
+) -> NDArray[np.float32]:
+    """The image of a point out of focus, its sum 1. rim: how much brighter its edge is than its centre. blades: of the
+    aperture; 0 for a round one. turn: in radians."""
+    side = int(np.ceil(radius + softness)) + 1
+    y, x = np.mgrid[-side : side + 1, -side : side + 1].astype(np.float32)
+    far = np.hypot(x, y)
+    if blades:
+        sector = 2.0 * np.pi / blades
+        far = far * np.cos((np.arctan2(y, x) + turn) % sector - sector / 2) / np.cos(sector / 2) ** 0.5
+    kernel = np.clip((radius - far) / softness + 0.5, 0.0, 1.0) * (
+        1.0 + rim * np.clip(far / max(radius, 1.0), 0.0, 1.0) ** 4
+    )
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _with_lamps(image: Image, rng: Generator) -> Image:
+    """Linear light in which some of what is white is brighter than white."""
+    light = to_linear(image)
+    if rng.random() < 0.3:
+        return light
+    over = np.clip((image.min(axis=2, keepdims=True) - LAMP) / (1.0 - LAMP), 0.0, 1.0) ** 2
+    return (light * (1.0 + (BRIGHTEST ** rng.random() - 1.0) * over)).astype(np.float32)
+
+
+def _path(length: float, rng: Generator) -> NDArray[np.float64]:
+    """Offsets (n, 2) in px of a way about so wide, around its middle (after Boracchi and Foi, Modeling the
+    Performance of Image Restoration from Motion Blur, 2012)."""
+    samples = int(np.clip(np.ceil(2.0 * length), 8, 64))
+    inertia, tremor = rng.uniform(0.7, 0.98), rng.uniform(0.05, 0.6)
+    speed = rng.normal(0.0, 1.0, 2)
+    speeds = []
+    for _ in range(samples):
+        if rng.random() < 0.02:  # a jolt
+            speed = -speed + rng.normal(0.0, 1.0, 2)
+        speed = inertia * speed + tremor * rng.normal(0.0, 1.0, 2) * np.hypot(*speed)
+        speeds.append(speed)
+    way = np.cumsum(speeds, axis=0)
+    walked = np.hypot(*np.diff(way, axis=0).T).sum() + 1e-9
+    across = np.hypot(*np.ptp(way, axis=0)) + 1e-9
+    way = way * min(length * rng.uniform(0.5, 1.0) / across, 2.0 * length / walked)
+    return np.asarray(way - (way.max(axis=0) + way.min(axis=0)) / 2)

@@ -6,15 +6,19 @@ its steps (`Recipe.keeping`) leaves the others exactly as they were: what steeri
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rar_cli.synthesis.degradations import PHASES, degrade, in_order
+from rar_cli.synthesis.camera import BASE_ISO, Camera, under_exposure
+from rar_cli.synthesis.compression import recompress
+from rar_cli.synthesis.degradations import PHASES, ROWS, Phase, degrade, in_order
 from rar_cli.synthesis.pixels import Image, thrice
+from rar_cli.synthesis.sensor import noise_severity
 from rar_cli.types import DEGRADATIONS, Degradation
 
 STACKED: tuple[tuple[Degradation, ...], ...] = (
@@ -51,36 +55,99 @@ NATURAL_ODDS = 0.5
 """Share of the random recipes of two or three degradations that is one of `NATURAL`."""
 
 
+NOISE = DEGRADATIONS.index(Degradation.NOISE)
+CAMERAS_OWN = (Degradation.LOW_LIGHT, Degradation.NOISE)
+"""What a camera makes itself."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One degradation of a recipe, reproducible from its own seed."""
+    """One degradation of a recipe, reproducible from its own seed; lifelike: see `degradations.Row`."""
 
     degradation: Degradation
     severity: float
     seed: int
+    lifelike: bool = False
+
+
+@dataclass(frozen=True)
+class Shot:
+    """degraded, reference: (h, w, 3) in [0, 1]; the reference is what restoring it perfectly would give.
+    severities: one per degradation, in the order of `DEGRADATIONS`."""
+
+    degraded: Image
+    reference: Image
+    severities: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was done to a picture, in order."""
+    """What was done to a picture, in order.
+
+    camera: shoots the picture, so that low light is exposure that it lacks, and noise its own; without one the
+    degradations are applied to the picture as it is.
+    """
 
     steps: tuple[Step, ...] = ()
+    camera: Camera | None = None
+
+    def shot(self, image: Image, grey: bool = False) -> Shot:
+        """The degraded picture and its reference: the picture itself, or what the camera makes of it without noise.
+
+        image: (h, w, 3) in [0, 1], the scene. grey: as for `apply`.
+        """
+        if self.camera is None:
+            return Shot(self.apply(image, grey)[-1], image, self.severities())
+        reference = self.keeping(()).apply(image, grey)[-1]
+        severities, degraded = self.severities(), self.apply(image, grey)[-1]
+        if severities[NOISE] > 0:  # how much there is depends on the camera and on the light: it is measured
+            uncompressed = [step for step in self.steps if ROWS[step.degradation].phase < Phase.COMPRESSION]
+            noisy = replace(self, steps=tuple(uncompressed))
+            quiet = noisy.keeping(set(DEGRADATIONS) - {Degradation.NOISE})
+            error = noisy.apply(image, grey)[-1] - quiet.apply(image, grey)[-1]
+            severities[NOISE] = noise_severity(float(np.sqrt(np.square(error).mean())))
+        if self.camera.quality is not None:
+            seed = zlib.crc32(repr(self.steps).encode())
+            degraded = recompress(degraded, self.camera.quality, ".jpg", np.random.default_rng(seed))
+        return Shot(degraded, reference, severities)
 
     def apply(self, image: Image, grey: bool = False) -> list[Image]:
         """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it.
 
-        grey: the picture is one channel thrice, and stays that: its grain is the same in all three.
+        grey: the picture is one channel thrice, and stays that: its grain is the same in all three. With a camera:
+        [scene, ..., what it makes of it, ..., degraded], in the order of the world.
         """
+        if self.camera is not None:
+            return self._through(self.camera, image, grey)
         images = [image]
         for step in self.steps:
-            degraded = degrade(images[-1], step.degradation, step.severity, step.seed)
+            degraded = degrade(images[-1], step.degradation, step.severity, step.seed, step.lifelike)
             images.append(thrice(degraded[..., 1]) if grey else degraded)
         return images
+
+    def _through(self, camera: Camera, image: Image, grey: bool) -> list[Image]:
+        """What is before the lens and in it, the camera with its light and noise, and what becomes of its file."""
+        own = {step.degradation: step for step in self.steps if step.degradation in CAMERAS_OWN}
+        others = [step for step in self.steps if step.degradation not in CAMERAS_OWN]
+        before = replace(self, steps=tuple(s for s in others if ROWS[s.degradation].phase < Phase.SENSOR), camera=None)
+        after = replace(self, steps=tuple(s for s in others if ROWS[s.degradation].phase >= Phase.SENSOR), camera=None)
+        images = before.apply(image, grey)
+        dark, noisy = own.get(Degradation.LOW_LIGHT), own.get(Degradation.NOISE)
+        exposure = under_exposure(dark.severity) if dark else 1.0
+        iso = camera.iso_at(noisy.severity) if noisy else BASE_ISO if dark else None
+        setting = noisy or dark
+        made = camera.develop(images[-1], exposure, iso, setting.seed if setting else 0)
+        images.append(thrice(made[..., 1]) if grey else made)
+        return images + after.apply(images[-1], grey)[1:]
+
+    def lifelike(self) -> Recipe:
+        """The recipe with all its steps lifelike."""
+        return replace(self, steps=tuple(replace(step, lifelike=True) for step in self.steps))
 
     def keeping(self, names: Collection[Degradation]) -> Recipe:
         """The recipe reduced to what is to stay; every kept step keeps its seed. Raises ValueError for other names."""
         names = in_order(names)
-        return Recipe(tuple(step for step in self.steps if step.degradation in names))
+        return replace(self, steps=tuple(step for step in self.steps if step.degradation in names))
 
     def severities(self) -> NDArray[np.float32]:
         """Severity vector (len(DEGRADATIONS),) in the order of `DEGRADATIONS`; 0 where absent."""

@@ -60,6 +60,31 @@ def retoned(image: Image, rng: Generator) -> Image:
     return np.clip(toned, 0.0, 1.0).astype(np.float32)
 
 
+def dimmed(image: Image, rng: Generator) -> Image:
+    """A scene that is dim, dusky, pale or misty by nature, and clean: far beyond what `retoned` does.
+
+    Night is no lack of exposure and mist no haze to take away; only what such scenes lose on their way to the file is.
+    """
+    kind = int(rng.integers(4))
+    toned: NDArray[np.floating]
+    if kind == 0:  # night and rooms: up to three stops down, some lamps stay as they are
+        light = to_linear(image)
+        lamps = np.clip((light.max(axis=2, keepdims=True) - 0.8) / 0.2, 0.0, 1.0) * (rng.random() < 0.5)
+        toned = to_srgb((light * np.maximum(2.0 ** rng.uniform(-3.0, -0.5), lamps)).astype(np.float32))
+    elif kind == 1:
+        toned = image ** rng.uniform(1.3, 2.4)
+    elif kind == 2:  # pale: the darkest is far from black, the lightest from white
+        low, high = rng.uniform(0.05, 0.35), rng.uniform(0.65, 1.0)
+        toned = low + image * (high - low)
+    else:
+        grey = image.mean(axis=2, keepdims=True)
+        toned = (0.5 + (grey - 0.5) * rng.uniform(0.4, 0.8)) + (image - grey) * rng.uniform(0.2, 0.8)
+        toned = toned + rng.uniform(-0.2, 0.25)
+    if rng.random() < 0.4:  # lamps, dusk, shade
+        toned = toned * rng.uniform(0.75, 1.0, 3)
+    return np.clip(toned, 0.0, 1.0).astype(np.float32)
+
+
 def resaved(image: Image, rng: Generator) -> Image:
     """The picture as it comes out of the file that most are kept in, a fine JPEG or WebP.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,16 +19,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rar_cli.errors import UsageError
+from rar_cli.synthesis.camera import Camera
+from rar_cli.synthesis.drawings import drawing
 from rar_cli.synthesis.pixels import Image, greyed, quantise
-from rar_cli.synthesis.recipes import focused_recipe, random_recipe
+from rar_cli.synthesis.recipes import Recipe, focused_recipe, random_recipe, stack
 from rar_cli.train.config import Stage, TrainConfig
 from rar_cli.train.data.batches import Batch
-from rar_cli.train.data.crops import crop, resaved, retoned, tint
+from rar_cli.train.data.crops import crop, dimmed, resaved, retoned, tint
 from rar_cli.train.data.photographs import Photo
 from rar_cli.types import DEGRADATIONS, Degradation
 
 TINTED = 0.25
 """Share of the grey pictures that are tinted as a whole, grain and all."""
+UNTOUCHED_DRAWINGS = 0.7
+"""Share of the drawings to which nothing happens."""
 
 
 def leave_signals_to_the_run(_: int) -> None:
@@ -81,28 +86,57 @@ class StepBatches(Dataset[Batch]):
     def _sample(
         self, size_px: int, stage: Stage, rng: Generator, focused: bool
     ) -> tuple[Photo, Photo, Photo, NDArray[np.float32], NDArray[np.float32]]:
-        photos = self.holding[size_px]
-        clean = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
-        if stage.retoned and rng.random() < stage.retoned:
-            clean = quantise(retoned(clean, rng))
-        grey = stage.grey > 0 and bool(rng.random() < stage.grey)
-        if grey:
-            clean = greyed(clean)
-        recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
-        degraded = recipe.apply(clean, grey)[-1]
+        """Clean, degraded and target picture in 8 bits; severities, and what is to be removed."""
+        scene, recipe, grey = self._scene(size_px, stage, rng, focused)
+        shot = recipe.shot(scene, grey)
+        clean, degraded, target = shot.reference, shot.degraded, shot.reference
         remove = np.ones(len(DEGRADATIONS), np.float32)
-        target = clean
         if rng.random() < stage.partial:
             keep = _keep(rng)
             remove = np.asarray([d not in keep for d in DEGRADATIONS], np.float32)
             kept = recipe.keeping(keep)
-            target = degraded if kept == recipe else kept.apply(clean, grey)[-1]
+            target = degraded if kept == recipe else kept.apply(scene, grey)[-1]
         if grey and rng.random() < TINTED:
             gamma = tint(rng)
             clean, degraded, target = (image**gamma for image in (clean, degraded, target))
         if stage.resaved and rng.random() < stage.resaved:
             degraded = resaved(degraded, rng)
-        return _packed(clean), _packed(degraded), _packed(target), recipe.severities(), remove
+        return _packed(clean), _packed(degraded), _packed(target), shot.severities, remove
+
+    def _scene(self, size_px: int, stage: Stage, rng: Generator, focused: bool) -> tuple[Image, Recipe, bool]:
+        """What is before the lens, what happens to it, and whether it has no colours.
+
+        Settings that a stage leaves at 0 draw no numbers, so that its pictures are what they were without them.
+        """
+        if _drawn(stage.drawn, rng):
+            return drawing(size_px, rng), _recipe_of_a_drawing(rng), False
+        photos = self.holding[size_px]
+        scene = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
+        if _drawn(stage.retoned, rng):
+            scene = quantise(retoned(scene, rng))
+        if _drawn(stage.dim, rng):
+            scene = quantise(dimmed(scene, rng))
+        grey = _drawn(stage.grey, rng)
+        if grey:
+            scene = greyed(scene)
+        recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
+        if _drawn(stage.lifelike, rng):
+            recipe = recipe.lifelike()
+        if _drawn(stage.camera, rng):
+            recipe = replace(recipe, camera=Camera.drawn(rng))
+        return scene, recipe, grey
+
+
+def _drawn(share: float, rng: Generator) -> bool:
+    return share > 0 and bool(rng.random() < share)
+
+
+def _recipe_of_a_drawing(rng: Generator) -> Recipe:
+    """Mostly nothing: what a drawing teaches is to leave it alone; else a file or a scanner's noise."""
+    if rng.random() < UNTOUCHED_DRAWINGS:
+        return Recipe()
+    name = Degradation.JPEG if rng.random() < 0.6 else Degradation.NOISE
+    return stack((name,), float(rng.uniform(0.1, 0.7)), rng)
 
 
 def _keep(rng: Generator) -> set[Degradation]:
