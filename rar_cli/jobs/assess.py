@@ -1,0 +1,85 @@
+"""`rar assess`: files -> what is wrong with each, and where."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rar_cli.engine.engine import Engine, assess
+from rar_cli.engine.places import places
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.jobs.book import Stop
+from rar_cli.jobs.reading import read_file
+from rar_cli.jobs.request import Request, engine_of, weights_of
+from rar_cli.jobs.walk import STREAM, Found
+from rar_cli.loop.verdict import judge
+from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.files import write_bytes
+from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
+from rar_cli.report.explain import explain
+from rar_cli.report.figures import heatmap
+from rar_cli.report.record import AssessmentRecord, rounded, rounded_score
+from rar_cli.report.words import describe
+from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
+
+
+def assess_files(
+    files: Sequence[Found | None], request: Request, stop: Stop, explained: bool = False
+) -> Iterator[AssessmentRecord]:
+    """One record per file, as the contract has it; None stands for standard input.
+
+    explained: each record also says in words what is wrong and where.
+    """
+    engine = engine_of(request, weights_of(request))
+    policy = request.policy(engine.policy)
+    for found in files:
+        if stop.signal is not None:
+            return
+        started = time.perf_counter()
+        record = _record(found, engine, policy, explained)
+        yield replace(record, seconds=round(time.perf_counter() - started, 4))
+
+
+def _record(found: Found | None, engine: Engine, policy: StopPolicy, explained: bool) -> AssessmentRecord:
+    """What became of one file; whatever it does to reading or assessing fails it alone."""
+    name = STREAM if found is None else str(found.source)
+    if found is not None and found.fault is not None:
+        return AssessmentRecord(name, error=found.fault)
+    try:
+        data = sys.stdin.buffer.read() if found is None else read_file(found.source, name)[0]
+        return _assessed(name, read_picture(data, name), engine, policy, explained)
+    except ImageError as error:
+        return AssessmentRecord(name, error=str(error))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return AssessmentRecord(name, error=f"{name}: assessing failed ({reason}); try a smaller --tile")
+
+
+def _assessed(name: str, picture: Picture, engine: Engine, policy: StopPolicy, explained: bool) -> AssessmentRecord:
+    image = picture_to_image(picture)
+    assessment = assess(engine, image)
+    severities, score = assessment.severities[0].tolist(), float(assessment.score[0])
+    degradations = rounded(dict(zip(DEGRADATIONS, severities, strict=True)))
+    verdict, _ = judge(0, score, None, severities, policy)
+    height, width = picture.size
+    return AssessmentRecord(
+        name, rounded_score(score), degradations, "accept" if verdict is Verdict.ACCEPT else "restore",
+        describe(degradations), width, height,
+        explanation=explain(score, np.asarray(severities), places(engine, image), picture.size) if explained else None,
+    )  # fmt: skip
+
+
+def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
+    """`rar assess --heatmap`: where the assessor sees what is wrong. Raises ImageError, UsageError."""
+    kind = FORMATS.get(target.suffix.lower())
+    if source is None or kind not in WRITABLE:
+        raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
+    engine = engine_of(request, weights_of(request))
+    picture = read_picture(read_file(source, str(source))[0], str(source))
+    drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG")
+    write_bytes(encode_picture(drawn, kind)[0], target)
