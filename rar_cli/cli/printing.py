@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.plan import Job
+    from rar_cli.report.record import AssessmentRecord
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.find import Weights
@@ -27,10 +30,17 @@ def warn(text: str) -> None:
     typer.echo(f"rar: {text}", err=True)
 
 
-def print_job(name: str, output: str, as_json: bool) -> None:
+def print_job(job: Job, standing: Standing, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
-    typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
+    notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
+    if as_json:
+        status = "failed" if job.fault else standing.value
+        typer.echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
+    elif job.fault:
+        warn(job.fault)
+    else:
+        typer.echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
@@ -42,13 +52,13 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
 def print_summary(summary: Any, console: Console) -> None:
     from rar_cli.report.words import summary_line, table
 
-    table(summary.records, console)
+    table([record.as_dict() for record in summary.records], console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
     console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.pictures.encoding import write_bytes
+    from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
     from rar_cli.report.words import bench_digest, bench_table
 
@@ -62,19 +72,18 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
     typer.echo(to_json(bench_digest(result)))
 
 
-def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
     from rar_cli.report.words import printable
 
-    if record["error"] is not None:
-        typer.echo(f"rar: {printable(record['error'])}", err=True)
+    if record.error is not None:
+        typer.echo(f"rar: {printable(record.error)}", err=True)
     if as_json:
-        typer.echo(to_json(record))
-    elif record["error"] is None and not quiet:
-        name = printable(record["input"])
-        typer.echo(f"{name}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
-        if "explanation" in record:
-            typer.echo(f"  {record['explanation']}")
+        typer.echo(to_json(record.as_dict()))
+    elif record.error is None and not quiet:
+        typer.echo(f"{printable(record.input)}: {record.score:.1f} ({record.verdict}): {record.description}")
+        if record.explanation is not None:
+            typer.echo(f"  {record.explanation}")
 
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:

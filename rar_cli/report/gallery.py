@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from rar_cli.pictures.encoding import write_bytes
+from rar_cli.pictures.files import write_bytes
 from rar_cli.report.words import describe, outcome
 from rar_cli.version import __version__
 
