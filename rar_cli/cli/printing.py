@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
-    from rar_cli.weights.find import Weights
+    from rar_cli.weights.manifest import Weights
 
 
 def console_for(stderr: bool = False) -> Console:

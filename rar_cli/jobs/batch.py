@@ -31,7 +31,7 @@ from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import Record, describe_restoration
 from rar_cli.types import StopPolicy
 from rar_cli.version import __version__
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import Record
 from rar_cli.report.words import describe
 from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, StopPolicy, Verdict
-from rar_cli.weights.find import Weights, cached, find, is_hub_id, shipped
+from rar_cli.weights.find import cached, find, is_hub_id, shipped
+from rar_cli.weights.manifest import Weights
 
 if TYPE_CHECKING:
     from rar_cli.bench.suites import Suite

@@ -36,7 +36,7 @@ from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
 from rar_cli.train.thresholds import courses, fit, held_out
 from rar_cli.train.validation import VALIDATION_PX, centre_crops, validate
-from rar_cli.weights.find import write_manifest
+from rar_cli.weights.manifest import write_manifest
 
 LOG_EVERY = 100
 """Steps between two "step" lines of the ledger."""
