@@ -10,7 +10,7 @@ import typer
 
 from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import QuietOption
-from rar_cli.cli.printing import print_sizes
+from rar_cli.cli.printing import echo, note, print_sizes
 from rar_cli.errors import UsageError
 
 
@@ -47,10 +47,10 @@ def train_command(
         if not data:
             raise UsageError("--data: give at least one folder of clean photographs")
         begin = find(warm_start).folder if warm_start else None
-        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
+        say: Callable[[str], None] = (lambda text: None) if quiet else note
         with signals() as stop:
             validation = tuple(valid or ())
             request = TrainRequest(data, out, validation, begin, resume, hours, lambda: stop.signal is not None)
-            typer.echo(run_training(settings, request, say))
+            echo(str(run_training(settings, request, say)))
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)

@@ -17,7 +17,9 @@ from rar_cli.compute.memory import keep_freed
 from rar_cli.compute.tiling import by_tiles, by_windows
 from rar_cli.compute.winograd import speed_up, winograd_wins
 from rar_cli.engine.canvas import Canvas, canvas_of
+from rar_cli.engine.finite import require_finite
 from rar_cli.engine.grain import NOISE, Grain, stays
+from rar_cli.engine.inputs import check_image, check_mask, check_options
 from rar_cli.engine.tone import Tone
 from rar_cli.engine.views import moved, moved_back
 from rar_cli.errors import UsageError
@@ -61,6 +63,7 @@ class Engine:
         steps: int = 1,
         self_ensemble: bool = False,
     ) -> None:
+        check_options(tile_px, steps)
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,7 +118,9 @@ class Engine:
     def assess(self, latent: Tensor, remove_mask: Tensor | None = None) -> Assessment:
         """latent -> Assessment of the whole picture, whatever its size; remove_mask as the assessor takes it."""
         with self.autocast():
-            return self.model.assessor(latent, remove_mask=remove_mask, tile=self.tile_px // self.factor)
+            seen = self.model.assessor(latent, remove_mask=remove_mask, tile=self.tile_px // self.factor)
+        require_finite(seen.score, "the score")
+        return seen
 
     def move(self, latent: Tensor, condition: Tensor, origin: Tensor | None = None) -> Tensor:
         """One round's transport in overlapping windows that share the picture's condition; origin as the model
@@ -153,8 +158,8 @@ class Engine:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""
 
         def tile(part: Tensor) -> Tensor:
-            image = self.model.codec.decode(part.to(self.device, torch.float32)).clamp_(0.0, 1.0)
-            return full_range(image.cpu(), dtype)
+            image = self.model.codec.decode(part.to(self.device, torch.float32))
+            return full_range(require_finite(image, "the restored picture").clamp_(0.0, 1.0).cpu(), dtype)
 
         halo = self.model.codec.halo_px // self.factor
         image = by_tiles(tile, latent, self.tile_px // self.factor, halo, (self.factor, 1))
@@ -202,7 +207,8 @@ def restore(
     on_pass: told of each round as soon as it is judged. whole: nothing is a border, and the networks see the picture
     from its corner, wherever its blocks of compression begin.
     """
-    size = (image.shape[-2], image.shape[-1])
+    check_mask(remove_mask)
+    size = (check_image(image).shape[-2], image.shape[-1])
     if not whole:
         canvases = [canvas_of(each) for each in image]
         if any(canvas != Canvas(0, size[0], 0, size[1]) for canvas in canvases):
@@ -274,6 +280,7 @@ def _told(passes: Iterable[Pass], on_pass: Callable[[Pass], None]) -> Iterator[P
 
 def assess(engine: Engine, image: Tensor) -> Assessment:
     """Assess a picture, image (1, 3, h, w), as `restore` takes it, without restoring it: what a border leaves of it."""
+    check_image(image, most=1)
     with torch.inference_mode():
         return engine.assess(engine.encode(canvas_of(image[0]).of(image)))
 
@@ -300,7 +307,7 @@ def pick_device(name: str) -> torch.device:
         if device.type not in {"cpu", "cuda", "mps"}:
             raise ValueError(device.type)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise UsageError(f"--device {name}: not available here; use auto, cpu, cuda, cuda:0 or mps") from error
     return device
 
@@ -311,7 +318,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
         return torch.bfloat16 if native and device.type != "mps" else torch.float32
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UsageError(f"--dtype {name}: use auto, {', '.join(known)}")
     if name == "float16" and device.type == "cpu":
         raise UsageError("--dtype float16: not on the CPU; use float32 or bfloat16")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine.engine import LARGE_PX, Engine, Outcome, restore, unit_range
+from rar_cli.errors import ImageError
 from rar_cli.jobs.log import RoundLog, read_log
 from rar_cli.jobs.plan import Job
 from rar_cli.jobs.reading import Ahead, Group, Item, read_groups
@@ -175,6 +176,10 @@ class Run:
         """output -> its outcome, or what went wrong with the batch."""
         try:
             results: Sequence[Outcome | str] = self._within_memory(items)
+        except ImageError as error:  # NaN or infinity: that picture fails alone
+            if len(items) > 1:
+                return {output: found for item in items for output, found in self._outcomes([item]).items()}
+            results = [str(error)]
         except (RuntimeError, MemoryError) as error:
             results = [" ".join(str(error).split())[:300] or type(error).__name__] * len(items)
         return {item.job.output: result for item, result in zip(items, results, strict=True)}
