@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from rar_cli.cli import app
-from rar_cli.networks.assessor import AssessorParams
+from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.restorer import RestorerParams
 from rar_cli.train.config import Crops, Stage, TrainConfig
 from rar_cli.version import __version__

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rar_cli.engine.finite import is_finite, require_finite
-from rar_cli.engine.inputs import check_image, check_mask, check_options
+from rar_cli.engine.inputs import check_image, check_options
+from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import ImageError, RarError, UsageError
 
 NAN, INF = float("nan"), float("inf")
@@ -56,29 +57,17 @@ def test_one_value_that_is_not_finite_is_seen(value, dtype):
         require_finite(image, "the decoded picture")
 
 
-@pytest.mark.parametrize("mask", [
-    torch.ones(8), torch.ones(1, 9), torch.full((9,), NAN), torch.full((9,), 1.5), torch.full((9,), -0.1), "noise", [1],
-], ids=str)  # fmt: skip
-def test_masks_of_a_wrong_shape_or_range_are_refused(mask):
-    with pytest.raises(UsageError, match=r"remove_mask: .* got "):
-        check_mask(mask)
-
-
-def test_masks_of_the_right_shape_are_taken():
-    assert check_mask(None) is None
-    assert check_mask(torch.ones(9)).sum() == 9
-
-
 @pytest.mark.parametrize(("tile", "steps"), [(0, 1), (896, 0), (896.0, 1), ("896", 1), (896, None), (True, 1)])
 def test_options_that_are_no_whole_numbers_of_at_least_1_are_refused(tile, steps):
     with pytest.raises(UsageError, match="whole number of at least 1"):
-        check_options(tile, steps)
+        check_options(EngineOptions(tile_px=tile, steps=steps))
 
 
 def test_the_public_functions_raise_the_tree_of_errors(tiny):
-    from rar_cli.engine.engine import Engine, assess, restore
+    from rar_cli.engine.engine import Engine
+    from rar_cli.engine.restore import assess, restore
 
-    engine = Engine(tiny, "cpu", "float32")
+    engine = Engine(tiny, EngineOptions("cpu", "float32"))
     for image, _ in list(IMAGES.values())[:-1]:
         for call in (restore, assess):
             with pytest.raises(RarError):
@@ -87,8 +76,6 @@ def test_the_public_functions_raise_the_tree_of_errors(tiny):
         assess(engine, IMAGES["two"][0])
     with pytest.raises(ImageError):
         restore(engine, torch.full((1, 3, 8, 8), NAN))
-    with pytest.raises(UsageError, match="remove_mask"):
-        restore(engine, torch.zeros(1, 3, 8, 8), remove_mask=torch.ones(3))
     for options in (
         {"device": None},
         {"device": "toaster"},
@@ -98,16 +85,18 @@ def test_the_public_functions_raise_the_tree_of_errors(tiny):
         {"steps": 0},
     ):
         with pytest.raises(UsageError):
-            Engine(tiny, **{"device": "cpu", **options})
+            Engine(tiny, EngineOptions(**{"device": "cpu", **options}))
 
 
 def test_a_network_that_makes_nan_fails_before_anything_is_decoded(busy):
-    from rar_cli.engine.engine import Engine, restore
+    from rar_cli.engine.engine import Engine
+    from rar_cli.engine.restore import restore
 
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, EngineOptions("cpu", "float32"))
     busy.codec.decoder_branch.register_forward_hook(lambda *_: torch.tensor(NAN))
     with pytest.raises(ImageError, match="not finite"):
         engine.decode(torch.zeros(1, 48, 4, 4), (16, 16), torch.uint8)
-    busy.assessor.register_forward_pre_hook(lambda module, given: (given[0] * NAN,))
+    stem = busy.assessor.image_adapter
+    stem.register_forward_hook(lambda module, given, made: made * NAN)
     with pytest.raises(ImageError, match="not finite"):
         restore(engine, torch.rand(1, 3, 16, 16))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine.finite import is_finite
+from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.types import DEGRADATIONS
 
 INTEGERS = (torch.uint8, torch.uint16)
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -35,21 +35,12 @@ def check_image(image: object, most: int | None = None) -> Tensor:
     return image
 
 
-def check_mask(mask: object) -> Tensor | None:
-    """What is to be removed: None for everything, or a tensor (9,) in [0, 1]. Raises UsageError."""
-    count = len(DEGRADATIONS)
-    if mask is None:
-        return None
-    if not isinstance(mask, Tensor) or tuple(mask.shape) != (count,):
-        given = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-        raise UsageError(f"remove_mask: None or a tensor of shape ({count},) is needed, got {given}")
-    if not is_finite(mask) or bool((mask < 0).any()) or bool((mask > 1).any()):
-        raise UsageError(f"remove_mask: values in [0, 1] are needed, got {[float(value) for value in mask]}")
-    return mask
-
-
-def check_options(tile_px: object, steps: object) -> None:
-    """The numbers of an engine: whole, and at least 1. Raises UsageError."""
-    for name, value in (("tile_px", tile_px), ("steps", steps)):
+def check_options(options: EngineOptions) -> None:
+    """Names are text; tile and steps are whole numbers of at least 1. Raises UsageError."""
+    for name in ("device", "dtype"):
+        if not isinstance(value := getattr(options, name), str):
+            raise UsageError(f"{name}: a name is needed, got {value!r}")
+    for name in ("tile_px", "steps"):
+        value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{name}: a whole number of at least 1 is needed, got {value!r}")

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rar_cli.loop.policy import ThresholdPolicy
 from rar_cli.loop.transport import transport
-from rar_cli.networks.assessor import Assessor, AssessorParams
+from rar_cli.networks.adapters import AssessorParams
+from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.folder import load_part, params_of, read_about, read_json, usable, write_about, write_part
 from rar_cli.networks.large.assessor import LanguageAssessor, LanguageParams
 from rar_cli.networks.large.codec import AutoencoderCodec, AutoencoderParams
 from rar_cli.networks.large.restorer import TransformerParams, TransformerRestorer
 from rar_cli.networks.restorer import Restorer, RestorerParams
-from rar_cli.types import StopPolicy
+from rar_cli.types import DEGRADATIONS, Assessment, Plan, StopPolicy
 
 PARTS = ("codec", "assessor", "restorer")
 
@@ -74,7 +76,7 @@ class Rar(nn.Module):
     ) -> None:
         super().__init__()
         self.params = params
-        self.policy = policy or StopPolicy()
+        self.policy = ThresholdPolicy(policy or StopPolicy())
         self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
         self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
         self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
@@ -85,6 +87,21 @@ class Rar(nn.Module):
         if isinstance(params, tuple(LARGE.values())):
             return module(params, pretrained, None if folder is None else folder / name)
         return module(params)
+
+    def assess(self, latent: Tensor) -> Assessment:
+        """latent (b, c, h, w) -> assessment of b pictures."""
+        return self.assessor.assess(latent)
+
+    def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
+        """Condition (b, n, d) for what each picture's plan removes."""
+        rows = [[float(d in plan.remove) for d in DEGRADATIONS] for plan in plans]
+        return self.assessor.condition(assessment, torch.tensor(rows, device=assessment.severities.device))
+
+    def transport(
+        self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None = None
+    ) -> Tensor:
+        """One round as the loop takes it: condition and move."""
+        return self.move(latent, self.condition(assessment, plans), origin)
 
     def move(
         self,
@@ -110,7 +127,7 @@ class Rar(nn.Module):
         for name in PARTS:
             kind = torch.float32 if name == "codec" else dtype  # the codec is small, and exact
             write_part(getattr(self, name), folder / name, kind)
-        write_about(folder, asdict(self.policy))
+        write_about(folder, asdict(self.policy.stop))
 
     @classmethod
     def load(cls, folder: Path) -> Rar:
