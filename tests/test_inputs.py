@@ -91,12 +91,12 @@ def test_the_public_functions_raise_the_tree_of_errors(tiny):
 def test_a_network_that_makes_nan_fails_before_anything_is_decoded(busy):
     from rar_cli.engine.engine import Engine
     from rar_cli.engine.restore import restore
+    from rar_cli.loop.policy import FixedPolicy
 
     engine = Engine(busy, EngineOptions("cpu", "float32"))
     busy.codec.decoder_branch.register_forward_hook(lambda *_: torch.tensor(NAN))
     with pytest.raises(ImageError, match="not finite"):
         engine.decode(torch.zeros(1, 48, 4, 4), (16, 16), torch.uint8)
-    stem = busy.assessor.image_adapter
-    stem.register_forward_hook(lambda module, given, made: made * NAN)
+    busy.restorer.register_forward_hook(lambda module, given, made: made * NAN)
     with pytest.raises(ImageError, match="not finite"):
-        restore(engine, torch.rand(1, 3, 16, 16))
+        restore(engine, torch.rand(1, 3, 16, 16), FixedPolicy())

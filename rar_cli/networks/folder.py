@@ -7,11 +7,12 @@ strict: every setting has its type, every tensor its place, and every number is 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -117,16 +118,27 @@ def params_of(kind: type[P], config: Mapping[str, Any]) -> P:
     unknown = set(config) - set(names)
     if unknown:
         raise ValueError(f"unknown {', '.join(sorted(unknown))}; {kind.__name__} knows {', '.join(names)}")
-    hints = get_type_hints(kind)
-    for name, value in config.items():
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{name} = {json.dumps(value)[:40]} does not fit {kind.__name__}")
+    check_types(kind, config)
+    large = [name for name, value in config.items() if type(value) is int and not 0 <= value <= LARGEST]
+    if large:
+        raise ValueError(f"{large[0]} = {config[large[0]]} is no size")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
 
 
+def check_types(kind: type, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError where a setting's value is of another type than the field of that dataclass."""
+    hints = get_type_hints(kind)
+    for name, value in settings.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{name} = {str(value)[:40]!a} does not fit {kind.__name__}")
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is tuple:
+    origin = get_origin(hint)
+    if origin is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, get_args(hint)[0]) for each in value)
-    if hint is int:
-        return type(value) is int and 0 <= value <= LARGEST
-    return isinstance(value, get_origin(hint) or hint)
+    if origin is Literal:
+        return isinstance(value, str)
+    if hint is float:
+        return type(value) in {int, float} and math.isfinite(value)
+    return type(value) is int if hint is int else isinstance(value, origin or hint)

@@ -144,6 +144,8 @@ class Rar(nn.Module):
 
 def part_params(name: str, config: dict[str, Any]) -> Any:
     """A part's config -> its params: small, or at paper scale where `kind` says so. Raises ValueError."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{name}: settings are needed, got {config!r:.40}")
     kind = config.get("kind")
     if kind is not None and kind not in LARGE:
         raise ValueError(f"{name}: kind {kind} is unknown; use {', '.join(LARGE)}")

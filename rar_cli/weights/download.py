@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from rar_cli.errors import WeightsError
-from rar_cli.weights.find import cache_folder, is_hub_id, is_plain, shipped
+from rar_cli.weights.find import cache_folder, is_hub_id, is_plain, is_there, shipped
 from rar_cli.weights.manifest import MANIFEST, Weights, fault_of, file_sha256, read_manifest, refuse_strays, verify
 from rar_cli.weights.registry import ENTRIES, Entry, entries
 from rar_cli.weights.seal import SEALS
@@ -64,10 +64,7 @@ def verify_here(name: str, to: Path | None = None) -> list[Weights]:
 
 def _here(name: str, to: Path | None) -> Path | None:
     places = [(to or cache_folder()) / name, *([] if to else [shipped("weights") / name])]
-    try:
-        return next((place for place in places if (place / MANIFEST).is_file()), None)
-    except OSError as error:
-        raise WeightsError(f"{places[0]}: cannot be read ({error.strerror})") from error
+    return next((place for place in places if is_there(place / MANIFEST)), None)
 
 
 def _beside(source: str | None, entry: Entry, members: tuple[Entry, ...]) -> str | None:

@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 def cached(name: str) -> Path | None:
     """The finished folder of that name in the cache, if it is there."""
     folder = cache_folder() / name
-    return folder if is_plain(name) and (folder / MANIFEST).is_file() else None
+    return folder if is_plain(name) and is_there(folder / MANIFEST) else None
 
 
 def find(name: str) -> Weights:
@@ -37,7 +37,7 @@ def find(name: str) -> Weights:
     if name in known:
         return verify(known[name], SEALS.get(name))
     folder = cached(name) or (expanded(name) if name else None)
-    if folder is None or not _is_folder(folder):
+    if folder is None or not is_there(folder):
         listed = ", ".join(sorted(known)) or "none"
         cure = f"`rar download-weights {name}` fetches it from the hub" if is_hub_id(name) else "or give a folder"
         raise WeightsError(f"{name or '--weights'}: no such weights here; shipped: {listed}; {cure}")
@@ -69,10 +69,11 @@ def shipped(what: str) -> Path:
     return packed if packed.is_dir() else here.parent / what
 
 
-def _is_folder(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; one whose name no file system takes is not."""
     try:
-        return path.is_dir()
-    except OSError:  # a name that is too long for a file system
+        return path.exists()
+    except OSError:
         return False
 
 

@@ -40,6 +40,8 @@ def source_of(entry: Entry, given: str | None) -> Source:
     """The files of an entry: where `--from` says, else shipped or on the hub. Raises WeightsError."""
     if given is None:
         return _from_hub(entry) if entry.repository else _from_place(entry, shipped("weights") / entry.name)
+    if not given:
+        raise WeightsError("--from: give an https URL or a folder")
     if "://" not in given:
         return _from_place(entry, _folder(given, expanded(given), entry))
     try:
