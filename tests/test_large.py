@@ -20,7 +20,8 @@ from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.run.parts import shard_as_it_is
 from rar_cli.train.sizes import sizes
-from rar_cli.weights.find import find, write_manifest
+from rar_cli.weights.find import find
+from rar_cli.weights.manifest import write_manifest
 from tests.conftest import in_two_processes
 from tests.fakes import CPU
 

@@ -30,7 +30,7 @@ from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import PictureRecord, Subject
 from rar_cli.types import Bounds
 from rar_cli.version import __version__
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 SCHEMA = 1
 

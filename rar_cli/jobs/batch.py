@@ -29,7 +29,7 @@ from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import Pass
 from rar_cli.pictures.images import picture_to_image
 from rar_cli.report.record import PictureRecord, Subject
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rar_cli.types import ALL, TILE_PX, Bounds, Degradation
 
 if TYPE_CHECKING:
     from rar_cli.engine.engine import Engine
-    from rar_cli.weights.find import Weights
+    from rar_cli.weights.manifest import Weights
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from rar_cli.pictures.remote import is_remote
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import PictureRecord
 from rar_cli.types import Round
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 ENGINES = ("local", "ray")
 
