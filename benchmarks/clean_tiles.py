@@ -21,7 +21,8 @@ from rar_cli.bench.metrics import psnr_db
 from rar_cli.engine.engine import Engine, restore
 from rar_cli.loop.verdict import judge
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import as_8_bit
 from rar_cli.synthesis.degradations import Image
 from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.types import Assessment, Degradation, StopPolicy, Verdict

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from rar_cli.engine.engine import Engine, load, mask_of, restore
-from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import as_8_bit
 from rar_cli.synthesis.degradations import Image
 from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.types import Degradation

@@ -13,7 +13,8 @@ from rar_cli.bench.metrics import psnr_db
 from rar_cli.engine import engine as module
 from rar_cli.engine.engine import Engine, load, restore
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import picture_to_image, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import picture_to_image
 from rar_cli.types import StopPolicy
 from rar_cli.weights.find import find
 from tests.conftest import ROOT

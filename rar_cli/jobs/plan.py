@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.pictures.images import FORMATS, WRITABLE
+from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import below, is_remote, place
 
 STREAM = "-"
 SYSTEM_FILES = ("._*", ".DS_Store", "Thumbs.db", "desktop.ini", ".rar-*")
-FORMAT_SUFFIX = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from rar_cli.errors import ImageError
 from rar_cli.jobs.plan import Job
-from rar_cli.pictures.images import Picture, picture_size, read_picture, sha256
+from rar_cli.pictures.decoding import picture_size, read_picture
+from rar_cli.pictures.images import Picture, sha256
 
 CHUNK = 64
 """Jobs whose sizes are looked up together to form groups."""

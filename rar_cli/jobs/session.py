@@ -25,8 +25,10 @@ from rar_cli.jobs.watch import Watch
 from rar_cli.jobs.workers import over_devices, over_ray
 from rar_cli.loop.verdict import judge
 from rar_cli.networks.model import Rar
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture, write_bytes
-from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
+from rar_cli.pictures.formats import FORMATS, WRITABLE
+from rar_cli.pictures.images import Picture, picture_to_image
 from rar_cli.pictures.remote import is_remote, place
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
