@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
+from rar_cli.pictures.colour import from_cmyk
 from rar_cli.pictures.deep import decode_deep
 from rar_cli.pictures.foreign import missing_package, refusal
 from rar_cli.pictures.formats import BY_NAME, TABLE, openers
@@ -91,6 +92,8 @@ def _read(image: Image.Image, data: bytes) -> Picture:
     metadata, orientation = read_metadata(image)
     metadata = metadata.with_warning(*others_inside(image, data))
     jpeg = _jpeg_settings(image)
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        orientation = 1  # its decoder has turned the picture
     if tiff:
         image.load()  # drops the tags that were read above
         orientation = orientation if deep else 1  # and has turned the picture already
@@ -157,7 +160,7 @@ def _decode(image: Image.Image, metadata: Metadata) -> Picture:
         alpha = np.asarray(image.getchannel("A"))
     grey = image.mode in {"1", "L", "LA"} or _grey_palette(image)
     if image.mode == "CMYK":
-        rgb, metadata = _from_cmyk(image, metadata)
+        rgb, metadata = from_cmyk(image, metadata)
     else:
         rgb = image if image.mode == "RGB" else image.convert("RGB")  # spare a large picture the copy
     pixels = np.array(rgb)  # writable, so that tensors can share it
@@ -171,21 +174,6 @@ def _grey_palette(image: Image.Image) -> bool:
         return False
     colours = np.asarray(image.getpalette("RGB") or (0, 0, 0)).reshape(-1, 3)
     return bool((colours[:, :1] == colours).all())
-
-
-def _from_cmyk(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata]:
-    """Ink to sRGB, through the embedded profile where there is one; the profile ends there."""
-    kept = replace(metadata, icc=None).with_warning("CMYK was converted to sRGB")
-    if metadata.icc is not None:
-        try:
-            srgb = ImageCms.createProfile("sRGB")
-            source = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted, kept
-        except ImageCms.PyCMSError:
-            pass  # a profile for other inks: fall through to the plain formula
-    return image.convert("RGB"), kept
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,38 +23,53 @@ MOST_OUTSIDE = 0.5
 
 def decode_deep(data: bytes, metadata: Metadata, name: str) -> Picture:
     """Bytes of a deep PNG, TIFF or JPEG 2000 -> Picture, not yet upright. Raises ImageError."""
-    decoded = _decoded(data)
-    if is_tiff(data) and layout(data).photometric == 0 and decoded.dtype.kind == "u":
-        decoded = np.iinfo(decoded.dtype).max - decoded  # 0 is white
+    stored = layout(data) if is_tiff(data) else None
+    decoded = _by_opencv(data) if stored is None or not stored.planes else None
+    if decoded is None and stored is not None:
+        decoded = _by_tifffile(data)
+    if decoded is None or not decoded.size:
+        raise ImageError("deep data that the decoder does not support; convert it to 16-bit PNG first")
     if decoded.dtype.kind == "f":
         decoded, warnings = _unit_range(decoded)
         metadata = metadata.with_warning(*warnings)
     elif decoded.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"pixels of type {decoded.dtype} are not supported; convert it to 16-bit TIFF first")
+    if stored is not None and stored.photometric == 0:  # 0 is white
+        decoded = _full(decoded) - decoded
     if decoded.ndim == 2:
         return Picture(np.repeat(decoded[..., None], 3, axis=2), name, None, True, metadata)
     if decoded.shape[2] == 2:
         return Picture(np.repeat(decoded[..., :1], 3, axis=2), name, decoded[..., 1], True, metadata)
     alpha = np.ascontiguousarray(decoded[..., 3]) if decoded.shape[2] == 4 else None
     pixels = np.ascontiguousarray(decoded[..., 2::-1])
+    if alpha is not None and stored is not None and stored.premultiplied:
+        pixels = _divided(pixels, alpha)
     grey = alpha is not None and bool((pixels[..., :1] == pixels).all())
     return Picture(pixels, name, alpha, grey, metadata)
 
 
-def _decoded(data: bytes) -> Pixels:
-    """(h, w) or (h, w, 2 to 4) as BGR(A)."""
+def _full(pixels: Pixels) -> Any:
+    """The largest value of a type of pixels."""
+    return np.float32(1.0) if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+
+
+def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Colours without the alpha that they were multiplied by; where nothing shows, as they are."""
+    full = float(_full(pixels))
+    straight = pixels * (full / np.maximum(alpha, full / 65535.0).astype(np.float64))[..., None]
+    straight = np.minimum(straight, full) if pixels.dtype.kind == "f" else np.rint(np.minimum(straight, full))
+    return np.where(alpha[..., None] > 0, straight, pixels).astype(pixels.dtype)
+
+
+def _by_opencv(data: bytes) -> Pixels | None:
+    """(h, w) or (h, w, 2 to 4) as BGR(A); None where it cannot."""
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     bare = bare_png(data) if data.startswith(PNG_BEGINNING) else data
     with silent_opencv():
         try:
-            decoded = cv2.imdecode(np.frombuffer(bare, np.uint8), flags)
+            return cv2.imdecode(np.frombuffer(bare, np.uint8), flags)
         except cv2.error:
-            decoded = None
-    if decoded is None and is_tiff(data):
-        decoded = _by_tifffile(data)
-    if decoded is None or not decoded.size:
-        raise ImageError("deep data that the decoder does not support; convert it to 16-bit PNG first")
-    return decoded
+            return None
 
 
 def _by_tifffile(data: bytes) -> Pixels | None:
@@ -140,7 +156,6 @@ def encode_tiff(picture: Picture) -> bytes:
     for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):  # description .. copyright
         if isinstance(exif.get(tag), str):
             tags.append((tag, 2, 0, exif[tag], True))
-    tags += [(tag, 4, 1, 0, True) for tag in nested]  # where they stand is filled in below
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -160,15 +175,20 @@ def encode_tiff(picture: Picture) -> bytes:
 
 
 def _with_directories(tiff: bytes, nested: dict[int, dict[int, object]]) -> bytes:
-    """A little-endian TIFF with directories at its end, to which its entries of their tags then point."""
+    """A little-endian TIFF with directories inside of its own, which is written anew behind them; tifffile has none."""
+    if not nested:
+        return tiff
+    (start,) = struct.unpack_from("<I", tiff, 4)
+    (count,) = struct.unpack_from("<H", tiff, start)
+    entries = [tiff[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)]
     data = bytearray(tiff)
-    (start,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, start)
-    places = {struct.unpack_from("<H", data, at)[0]: at + 8 for at in range(start + 2, start + 2 + 12 * count, 12)}
     for tag, values in nested.items():
         data += bytes(len(data) % 2)
+        entries.append(struct.pack("<HHII", tag, 4, 1, len(data)))
         directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
         directory.update(values)
-        struct.pack_into("<I", data, places[tag], len(data))
         data += directory.tobytes(len(data))
-    return bytes(data)
+    data += bytes(len(data) % 2)
+    struct.pack_into("<I", data, 4, len(data))
+    entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    return bytes(data) + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)

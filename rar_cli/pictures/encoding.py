@@ -16,6 +16,7 @@ from PIL import Image, TiffImagePlugin
 
 from rar_cli.errors import ImageError
 from rar_cli.pictures.blocks import fits_jpeg, jpeg_markers
+from rar_cli.pictures.colour import to_srgb
 from rar_cli.pictures.deep import encode_png, encode_tiff, png_texts
 from rar_cli.pictures.formats import BY_NAME, Format, openers
 from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
@@ -56,6 +57,9 @@ def _fitting(picture: Picture, row: Format) -> tuple[Picture, list[str]]:
     if picture.alpha is not None and not row.alpha:
         picture = replace(picture, alpha=None)
         warnings.append(f"{row.name} has no alpha channel: it was dropped; use --format png to keep it")
+    if picture.metadata.icc and "ICC profile" not in row.keeps:
+        picture, changed = to_srgb(picture)
+        warnings += [f"{row.name} holds no ICC profile: colours were converted to sRGB"] * changed
     lost = picture.metadata.lost(row.keeps)
     if lost:
         warnings.append(f"{row.name} holds no {', '.join(lost)}: dropped")

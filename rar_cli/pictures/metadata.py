@@ -61,8 +61,10 @@ class Metadata:
 
     def lost(self, keeps: tuple[str, ...]) -> list[str]:
         """What a format that keeps just that would lose; density apart, which EXIF holds as well."""
-        held: dict[str, object] = {"EXIF": self.exif and _told(self.exif), "XMP": self.xmp, "ICC profile": self.icc, "IPTC": self.iptc}
-        held |= {"comment": self.comments, "text": [key for key, _ in self.text if key != "Software"]}
+        text = [key for key, _ in self.text if key != "Software"]
+        exif = _told(self.exif) if self.exif else None
+        held: dict[str, object] = {"EXIF": exif, "XMP": self.xmp, "ICC profile": self.icc, "IPTC": self.iptc}
+        held |= {"comment": self.comments, "text": text}
         return [name for name, block in held.items() if block and name not in keeps]
 
 

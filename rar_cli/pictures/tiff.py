@@ -10,7 +10,7 @@ MOST_DIRECTORIES = 64
 MOST_VALUES = 64
 """Of one entry; more are not needed to know a picture."""
 
-SUBFILE, BITS, PHOTOMETRIC, SUB_IFDS, SAMPLE_FORMAT = 254, 258, 262, 330, 339
+SUBFILE, BITS, PHOTOMETRIC, SAMPLES, PLANES, SUB_IFDS, EXTRA_SAMPLES = 254, 258, 262, 277, 284, 330, 338
 IFD_TYPE = 13
 VALUES = {1: "B", 3: "H", 4: "L", IFD_TYPE: "L", 16: "Q", 18: "Q"}
 """Type of an entry -> its struct letter: whole numbers only."""
@@ -19,11 +19,15 @@ Tags = dict[int, tuple[int, ...]]
 
 
 class Layout(NamedTuple):
-    """How the pixels of the first picture are stored. kind: "u", "i" or "f", as numpy has it."""
+    """How the pixels of the first picture are stored.
+
+    planes: channels stand one after another. premultiplied: colours were multiplied by alpha.
+    """
 
     bits: int
-    kind: str
     photometric: int
+    planes: bool
+    premultiplied: bool
 
     @property
     def deep(self) -> bool:
@@ -48,8 +52,8 @@ def layout(data: bytes) -> Layout:
     """Of the first directory; what it does not say is read as 8 bits of RGB."""
     tags = next(directories(data), {})
     bits = max(tags.get(BITS) or (1,))
-    kind = {2: "i", 3: "f"}.get(max(tags.get(SAMPLE_FORMAT) or (1,)), "u")
-    return Layout(bits, kind, (tags.get(PHOTOMETRIC) or (2,))[0])
+    planes = tags.get(PLANES) == (2,) and tags.get(SAMPLES, (1,)) > (1,)
+    return Layout(bits, (tags.get(PHOTOMETRIC) or (2,))[0], planes, 1 in tags.get(EXTRA_SAMPLES, ()))
 
 
 def pages(data: bytes) -> int:
