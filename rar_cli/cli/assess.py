@@ -19,7 +19,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import print_assessment
+from rar_cli.cli.printing import print_assessment, say_leftovers
 from rar_cli.types import TILE_PX
 
 
@@ -53,6 +53,7 @@ def assess_command(
 
         selection = Selection(recursive, tuple(exclude or ()))
         files = [None] if inputs == ["-"] else [path for path, _ in find(inputs, selection)]
+        say_leftovers(selection.leftovers, quiet)
         from rar_cli.jobs.session import Request, assess_files, write_heatmap
 
         request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)

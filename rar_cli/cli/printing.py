@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.jobs.leftovers import Leftovers
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.find import Weights
@@ -25,6 +26,12 @@ def console_for(stderr: bool = False) -> Console:
 
 def warn(text: str) -> None:
     typer.echo(f"rar: {text}", err=True)
+
+
+def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
+    """What folders hold and rar leaves out, on stderr."""
+    if str(leftovers) and not quiet:
+        warn(str(leftovers))
 
 
 def print_job(name: str, output: str, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, say_leftovers, warn
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -111,6 +111,7 @@ def restore_command(
         naming = Naming(format, suffix)
         selection = Selection(recursive, tuple(exclude or ()), part)
         jobs = [] if watch else plan(inputs, output, naming, selection)
+        say_leftovers(selection.leftovers, quiet)
         if dry_run:
             for job in jobs:
                 print_job(job.name, job.output, as_json)

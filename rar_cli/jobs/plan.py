@@ -6,10 +6,11 @@ import fnmatch
 import glob
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rar_cli.errors import UsageError
+from rar_cli.jobs.leftovers import Leftovers
 from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import below, is_remote, place
 
@@ -81,11 +82,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a folder count."""
+    """Which files of a folder count. leftovers: what was seen and not taken."""
 
     recursive: bool = False
     exclude: tuple[str, ...] = ()
     shard: Shard = Shard()
+    leftovers: Leftovers = field(default_factory=Leftovers, compare=False)
 
     def takes(self, relative: Path) -> bool:
         """Whether a file found in a folder is a picture that is wanted."""
@@ -93,9 +95,11 @@ class Selection:
             return False
         if any(fnmatch.fnmatch(relative.name, pattern) for pattern in SYSTEM_FILES):
             return False
-        return not any(
-            fnmatch.fnmatch(relative.name, p) or fnmatch.fnmatch(relative.as_posix(), p) for p in self.exclude
-        )
+        return not self.excludes(relative)
+
+    def excludes(self, relative: Path) -> bool:
+        """Whether the user wants nothing of a file."""
+        return any(fnmatch.fnmatch(relative.name, p) or fnmatch.fnmatch(relative.as_posix(), p) for p in self.exclude)
 
 
 def plan(inputs: Sequence[str], output: str, naming: Naming, selection: Selection) -> list[Job]:
@@ -132,7 +136,8 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
                 yield path, Path(path.name)
     if not found:
         advice = "" if selection.recursive else " (folders are read one level deep without --recursive)"
-        raise UsageError(f"{', '.join(inputs)}: no pictures found{advice}")
+        left_out = f"; {selection.leftovers}" if str(selection.leftovers) else ""
+        raise UsageError(f"{', '.join(inputs)}: no pictures found{advice}{left_out}")
 
 
 def _is_file_target(source: str, output: str) -> bool:
@@ -191,6 +196,8 @@ def _walk(folder: Path, selection: Selection, outside: Path | None) -> Iterator[
                     deeper.append(entry)
             elif selection.takes(below(entry, folder)) and entry.is_file():
                 yield entry
+            elif not selection.excludes(below(entry, folder)):
+                selection.leftovers.add(entry)
         pending.extend(reversed(deeper))
 
 
