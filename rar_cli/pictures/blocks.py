@@ -102,3 +102,16 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
         chunks.append((name, data[at : at + 12 + size]))
         at += 12 + size
     return chunks
+
+
+def box(data: bytes, kind: bytes) -> bytes | None:
+    """The body of the first box of a kind in a file of boxes (JPEG XL); None where there is none."""
+    at = 0
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if name == kind and size >= 8:
+            return data[at + 8 : at + size]
+        if size < 8:  # to the end of the file, or 64 bits long: pixels
+            return None
+        at += size
+    return None

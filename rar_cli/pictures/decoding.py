@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
+from rar_cli.pictures.blocks import box
 from rar_cli.pictures.colour import from_cmyk
 from rar_cli.pictures.deep import decode_deep
 from rar_cli.pictures.foreign import missing_package, refusal
@@ -89,6 +90,8 @@ def _read(image: Image.Image, data: bytes) -> Picture:
     tiff = image.format == "TIFF"
     if not tiff:
         image.load()  # raises on damage, which reading a PNG's EXIF would swallow
+    if image.format == "JXL" and (xmp := box(data, b"xml ")):
+        image.info["xmp"] = xmp  # which its reader leaves in the file
     metadata, orientation = read_metadata(image)
     metadata = metadata.with_warning(*others_inside(image, data))
     jpeg = _jpeg_settings(image)
