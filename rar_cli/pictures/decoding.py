@@ -23,7 +23,16 @@ from rar_cli.pictures.deep import decode_deep
 from rar_cli.pictures.foreign import missing_package, refusal
 from rar_cli.pictures.formats import BY_NAME, TABLE, openers
 from rar_cli.pictures.images import Picture, Pixels
-from rar_cli.pictures.metadata import ORIENTATION, TIFF_ICC, TIFF_XMP, Metadata, metadata_of, read_metadata
+from rar_cli.pictures.metadata import (
+    ORIENTATION,
+    TIFF_ICC,
+    TIFF_XMP,
+    Metadata,
+    metadata_of,
+    read_metadata,
+    tiff_directory,
+    tiff_exif,
+)
 from rar_cli.pictures.quiet import hush
 from rar_cli.pictures.seconds import others_inside
 from rar_cli.pictures.tiff import is_tiff, layout, pages
@@ -106,14 +115,12 @@ def _read(image: Image.Image, data: bytes) -> Picture:
 
 def _deep_tiff(data: bytes) -> Picture:
     """A TIFF that Pillow cannot open: its pixels and its metadata are read without it."""
-    exif = Image.Exif()
-    exif.load_from_fp(io.BytesIO(data))
-    width, height = exif.get(256, 0), exif.get(257, 0)
-    _refuse_sizes(width, height, pages(data))
-    info: dict[Any, Any] = {"icc_profile": exif.get(TIFF_ICC), "xmp": exif.get(TIFF_XMP)}
-    if exif.get(296, 2) == 2 and 282 in exif:
-        info["dpi"] = exif[282], exif.get(283)
-    metadata, orientation = metadata_of(lambda: exif, info, "TIFF")
+    tags = tiff_directory(data)
+    _refuse_sizes(tags.get(256, 0), tags.get(257, 0), pages(data))
+    info: dict[Any, Any] = {"icc_profile": tags.get(TIFF_ICC), "xmp": tags.get(TIFF_XMP)}
+    if tags.get(296, 2) == 2:
+        info["dpi"] = tags.get(282), tags.get(283)
+    metadata, orientation = metadata_of(lambda: tiff_exif(data), info, "TIFF")
     return _upright(decode_deep(data, metadata, "TIFF"), orientation)
 
 

@@ -15,7 +15,7 @@ from rar_cli.pictures.blocks import PNG_BEGINNING, PNG_IPTC, bare_png, density_c
 from rar_cli.pictures.images import Picture, Pixels
 from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, TIFF_ICC, TIFF_IPTC, TIFF_XMP, Metadata
 from rar_cli.pictures.quiet import silent_opencv
-from rar_cli.pictures.tiff import is_tiff, layout
+from rar_cli.pictures.tiff import is_tiff, layout, unturned
 
 MOST_OUTSIDE = 0.5
 """Largest fraction of float values outside [0, 1]; with more, the file is on another scale."""
@@ -64,7 +64,7 @@ def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:
 def _by_opencv(data: bytes) -> Pixels | None:
     """(h, w) or (h, w, 2 to 4) as BGR(A); None where it cannot."""
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    bare = bare_png(data) if data.startswith(PNG_BEGINNING) else data
+    bare = bare_png(data) if data.startswith(PNG_BEGINNING) else unturned(data) if is_tiff(data) else data
     with silent_opencv():
         try:
             return cv2.imdecode(np.frombuffer(bare, np.uint8), flags)

@@ -67,7 +67,7 @@ def image_to_picture(image: Tensor, like: Picture) -> Picture:
     else:
         pixels = image[0].permute(1, 2, 0).numpy()
     if like.grey:
-        mean = pixels.mean(axis=2, keepdims=True, dtype=np.float32)
+        mean = pixels.mean(axis=2, keepdims=True, dtype=np.float32 if kind.kind == "u" else np.float64)
         mean = (np.rint(mean) if kind.kind == "u" else mean).astype(kind)
         pixels = np.broadcast_to(mean, pixels.shape)
     return replace(like, pixels=pixels)

@@ -177,6 +177,26 @@ def tiff_tags(exif_bytes: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
     return tags
 
 
+def tiff_directory(data: bytes, offset: int | None = None) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """A directory of a TIFF or BigTIFF, the first where no other is named, without opening the picture."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if data[2:3] == b"+" or data[3:4] == b"+" else data[:8])
+    file = io.BytesIO(data)
+    file.seek(directory.next if offset is None else offset)
+    directory.load(file)
+    return directory
+
+
+def tiff_exif(data: bytes) -> Image.Exif:
+    """What the first directory of a TIFF says, as EXIF with its nested parts."""
+    exif = Image.Exif()
+    for tag, value in tiff_directory(data).items():
+        if tag in (EXIF_IFD, GPS_IFD):
+            exif.get_ifd(tag).update(tiff_directory(data, value).items())
+        else:
+            exif[tag] = value
+    return exif
+
+
 def _dpi(info: Mapping[Any, Any]) -> tuple[float, float] | None:
     try:
         x, y = (float(v) for v in info["dpi"])

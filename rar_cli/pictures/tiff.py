@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +11,8 @@ MOST_DIRECTORIES = 64
 MOST_VALUES = 64
 """Of one entry; more are not needed to know a picture."""
 
-SUBFILE, BITS, PHOTOMETRIC, SAMPLES, PLANES, SUB_IFDS, EXTRA_SAMPLES = 254, 258, 262, 277, 284, 330, 338
+SUBFILE, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANES = 254, 258, 262, 274, 277, 284
+SUB_IFDS, EXTRA_SAMPLES = 330, 338
 IFD_TYPE = 13
 VALUES = {1: "B", 3: "H", 4: "L", IFD_TYPE: "L", 16: "Q", 18: "Q"}
 """Type of an entry -> its struct letter: whole numbers only."""
@@ -62,6 +64,18 @@ def pages(data: bytes) -> int:
     return len(smaller) if smaller[:1] == [True] else len(smaller) - sum(smaller)
 
 
+def unturned(data: bytes) -> bytes:
+    """The same with orientation 1 in its first directory, for decoders that would turn the picture themselves."""
+    shape = _shape(data)
+    start = _offset(data, shape, 4 if shape.offset == "L" else 8)
+    changed = bytearray(data)
+    with contextlib.suppress(struct.error):
+        for at, tag, kind, _ in _entries(data, start, shape):
+            if tag == ORIENTATION and kind in VALUES:
+                struct.pack_into(shape.order + VALUES[kind], changed, at, 1)
+    return bytes(changed)
+
+
 def directories(data: bytes, nested: bool = True) -> Iterator[Tags]:
     """Tag -> whole numbers, of each directory, first those in a row, then those inside; damaged ones end it."""
     shape = _shape(data)
@@ -95,16 +109,24 @@ def _offset(data: bytes, shape: _Shape, at: int) -> int:
 
 def _directory(data: bytes, start: int, shape: _Shape) -> tuple[Tags, int]:
     """(its tags, the offset of the one that follows)."""
-    size = struct.calcsize(shape.order + shape.offset)
-    (count,) = struct.unpack_from(shape.order + shape.entries, data, start)
-    first = start + struct.calcsize(shape.order + shape.entries)
-    step = 4 + 2 * size
     tags: Tags = {}
-    for at in range(first, min(first + min(count, 65535) * step, len(data)), step):
-        tag, kind, number = struct.unpack_from(shape.order + "HH" + shape.offset, data, at)
+    end = start + struct.calcsize("<" + shape.entries)
+    for at, tag, kind, number in _entries(data, start, shape):  # a cut one is read as far as it goes
+        end = at + struct.calcsize("<" + shape.offset)
         if kind in VALUES:
-            tags[tag] = _values(data, shape, at + 4 + size, VALUES[kind], number)
-    return tags, _offset(data, shape, first + count * step)
+            tags[tag] = _values(data, shape, at, VALUES[kind], number)
+    return tags, _offset(data, shape, end)
+
+
+def _entries(data: bytes, start: int, shape: _Shape) -> Iterator[tuple[int, int, int, int]]:
+    """(where its value stands, tag, type, count) of each entry. Raises struct.error where the data ends before it."""
+    size = struct.calcsize("<" + shape.offset)
+    (count,) = struct.unpack_from(shape.order + shape.entries, data, start)
+    first = start + struct.calcsize("<" + shape.entries)
+    last = min(first + min(count, 65535) * (4 + 2 * size), len(data) - 4 - 2 * size + 1)
+    for at in range(first, last, 4 + 2 * size):
+        tag, kind, number = struct.unpack_from(shape.order + "HH" + shape.offset, data, at)
+        yield at + 4 + size, tag, kind, number
 
 
 def _values(data: bytes, shape: _Shape, at: int, letter: str, number: int) -> tuple[int, ...]:
