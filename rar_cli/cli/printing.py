@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.leftovers import Leftovers
     from rar_cli.jobs.plan import Job
     from rar_cli.report.record import AssessmentRecord
     from rar_cli.train.sizes import Sizes
@@ -43,6 +44,12 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """A line on stderr that says who speaks."""
     note(f"rar: {text}")
+
+
+def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
+    """What folders hold and rar leaves out, on stderr."""
+    if str(leftovers) and not quiet:
+        warn(str(leftovers))
 
 
 def print_job(job: Job, standing: Standing, as_json: bool) -> None:

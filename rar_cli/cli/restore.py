@@ -22,7 +22,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, say_leftovers, warn
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -115,6 +115,7 @@ def restore_command(
         selection = Selection(recursive, tuple(exclude or ()))
         target = Target.of(inputs, output, log)
         jobs = [] if watch else plan(inputs, output, naming, selection, target.ours)
+        say_leftovers(selection.leftovers, quiet)
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
             max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
