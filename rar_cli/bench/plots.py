@@ -15,7 +15,7 @@ KINDS = ("png", "svg")
 def require() -> None:
     """Raise UsageError where matplotlib is not there: before a long run, not after it."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plots: needs matplotlib; install rar-cli[bench]")
+        raise UsageError('--plots needs matplotlib: pip install "rar-cli[bench]"')
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:

@@ -56,18 +56,21 @@ def bench_command(
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
-        from rar_cli.bench.plots import plot, require
+        from rar_cli.bench import plots as drawing
+        from rar_cli.bench import require
+
+        require()
+        if plots is not None:
+            drawing.require()
         from rar_cli.jobs.session import BenchRequest, Request, run_bench
 
-        if plots is not None:
-            require()
         request = BenchRequest(
             suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
         )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, self_ensemble=self_ensemble)
         result = run_bench(request, model)
         if plots is not None:
-            plot(result, plots)
+            drawing.plot(result, plots)
         print_bench(result, out, quiet)
         if not result["complete"]:
             raise typer.Exit(1)

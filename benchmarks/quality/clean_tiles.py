@@ -1,6 +1,6 @@
 """Is it worth to leave alone the windows of a large picture in which nothing is wrong?
 
-    python benchmarks/clean_tiles.py PHOTOS
+    python benchmarks/quality/clean_tiles.py PHOTOS
 
 PHOTOS is a folder of clean pictures. They are laid side by side into one large picture, and none, half or all of them
 are degraded first. One round with every window restored, beside one in which a window that would be accepted by

@@ -3,7 +3,7 @@
     mkdir debs packages
     cd debs && apt-get download endless-sky-high-dpi=0.11.0-1 mate-backgrounds=1.26.0-1 && cd ..  # and so on
     for deb in debs/*.deb; do name=${deb##*/}; dpkg-deb -x "$deb" "packages/${name%_*}"; done
-    python benchmarks/photographs.py packages/ photographs/
+    python scripts/photographs.py packages/ photographs/
 
 `photographs.txt` names packages, versions (of the releases bookworm and sid) and files. Writes PHOTOGRAPHS/*.png,
 reduced where a file is compressed enough for its traces to show. What is named was looked at, as thumbnails: no

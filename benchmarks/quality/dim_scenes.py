@@ -1,6 +1,6 @@
 """How well does an assessor tell dark photographs from clean ones, among which there are dim scenes?
 
-    python benchmarks/dim_scenes.py PHOTOS --limit 40
+    python benchmarks/quality/dim_scenes.py PHOTOS --limit 40
 
 PHOTOS is a folder of clean pictures of 256 px or more. All are assessed as they are and as fine JPEGs, and crops of
 `--limit` of them darkened in ways that leave white as it is (a gamma) or take it away (a factor). Nothing is restored,

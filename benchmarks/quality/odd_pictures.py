@@ -1,6 +1,6 @@
 """Odd pictures: with bars or paper around them, cropped after compression, small, without colours, from fine files.
 
-    python benchmarks/odd_pictures.py PHOTOS --limit 16
+    python benchmarks/quality/odd_pictures.py PHOTOS --limit 16
 
 PHOTOS is a folder of clean pictures. Prints one JSON line per kind and degradation: how many dB the whole restoration
 gains in what is shown, with the picture as the networks see it now (`canvas.py`) and with all of it as it is; for

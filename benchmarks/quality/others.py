@@ -1,7 +1,7 @@
 """Pairs degraded by other people's code, to see how far what was learned on rar's own synthesis carries.
 
     pip install albumentations imagecorruptions-imaug
-    python benchmarks/others.py valid/ others/ --limit 6
+    python benchmarks/quality/others.py valid/ others/ --limit 6
     for kind in others/*; do rar bench "$kind"; done
 
 Writes OTHERS/KIND/degraded and OTHERS/KIND/reference, the same every time. Needs nothing of rar, so that the two

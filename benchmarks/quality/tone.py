@@ -1,6 +1,6 @@
 """What the tone from farther away (`tone.py`) gains, by the size of the pictures.
 
-    python benchmarks/tone.py PHOTOS --limit 12 --scale 2
+    python benchmarks/quality/tone.py PHOTOS --limit 12 --scale 2
 
 PHOTOS is a folder of clean pictures, enlarged by --scale before they are degraded at mid severity. Prints one JSON line
 per suite: decibels of the input, after round 1 without and with the tone from farther away, the shares of pictures that
