@@ -223,3 +223,12 @@ def test_the_wheel_takes_the_weights_and_leaves_the_ledger():
     weights = {name for name in taken if name.startswith("weights/")}
     there = {name_of(path) for path in (ROOT / "weights/rar-s").iterdir()}
     assert weights == there - {"weights/rar-s/training.jsonl"}
+
+
+def test_every_link_from_the_code_to_a_decision_leads_to_its_heading():
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/decisions.md").read_text(), re.M)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    files = [*(ROOT / "rar_cli").rglob("*.py"), *(ROOT / "rar_cli").rglob("*.toml"), *PAGES]
+    for path in files:
+        for anchor in re.findall(r"decisions\.md#([\w-]+)", path.read_text()):
+            assert anchor in anchors, f"{name_of(path)}: {anchor}"
