@@ -1,4 +1,4 @@
-"""Write what the command line says of itself into the documents: option tables and the man page.
+"""Make the option tables and the man page from the help of the commands.
 
     python scripts/make_docs.py            # after any change of a command or an option
     python scripts/make_docs.py --check    # exit 1 where a document is out of date

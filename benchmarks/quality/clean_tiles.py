@@ -1,10 +1,10 @@
-"""Is it worth to leave alone the windows of a large picture in which nothing is wrong?
+"""Is it worth leaving clean windows of a large picture alone?
 
     python benchmarks/quality/clean_tiles.py PHOTOS
 
-PHOTOS is a folder of clean pictures. They are laid side by side into one large picture, and none, half or all of them
-are degraded first. One round with every window restored, beside one in which a window that would be accepted by
-itself is left as it is. Prints one JSON line per kind: seconds, the share of windows left alone, decibels.
+PHOTOS is a folder of clean pictures. They are laid side by side into one large picture; none, half or all of them are
+degraded first. Two rounds are compared: in one every window is restored, in the other a window that would be accepted
+by itself is left alone. Prints one JSON line per kind: seconds, the share of windows left alone, decibels.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ROWS, COLUMNS, HEIGHT, WIDTH = 4, 4, 320, 448
 
 
 class Skipping(Engine):
-    """Assesses every window by itself, and moves only those that would not be accepted."""
+    """Assesses every window by itself and moves those that would not be accepted."""
 
     seen = left = 0
 

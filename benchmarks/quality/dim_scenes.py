@@ -1,12 +1,12 @@
-"""How well does an assessor tell dark photographs from clean ones, among which there are dim scenes?
+"""How well does an assessor tell darkened photographs from clean ones, dim scenes among them?
 
     python benchmarks/quality/dim_scenes.py PHOTOS --limit 40
 
-PHOTOS is a folder of clean pictures of 256 px or more. All are assessed as they are and as fine JPEGs, and crops of
-`--limit` of them darkened in ways that leave white as it is (a gamma) or take it away (a factor). Nothing is restored,
-so that two weights (`--weights`) compare in minutes, before the verdict's thresholds are fitted anew. Prints one JSON
-line per kind: the mean severity of low light, the area under the curve between clean pictures and those, and the shares
-found above the weights' own clear severity, and above what 1 % of the clean pictures exceed.
+PHOTOS is a folder of clean pictures of 256 px or more. All are assessed as they are and as fine JPEGs. Crops of
+`--limit` of them are darkened, by a gamma (white stays) or by a factor (white goes). Nothing is restored, so two
+weights (`--weights`) compare in minutes, before the policy is fitted. Prints one JSON line per kind: the mean
+severity of low light, the area under the curve against clean pictures, and two shares that are found: at the weights'
+own clear severity, and where 1 % of the clean pictures are.
 """
 
 import argparse

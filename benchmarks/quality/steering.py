@@ -2,8 +2,8 @@
 
     python benchmarks/quality/steering.py PHOTOS --limit 12
 
-PHOTOS is a folder of clean pictures. Prints one JSON line per stack: the PSNR of the input and of the
-output beside the picture that has only Y, and for grain the noise that is left in flat regions.
+PHOTOS is a folder of clean pictures. Prints one JSON line per stack: PSNR of input and output against the picture that
+has only Y. For grain it prints the noise that is left in flat regions.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Where the time and memory of a restoration go, and what it is measured against, side by side in one run.
+"""Where the time and memory of a restoration go, and what they compare with, in one run.
 
     python benchmarks/speed/stages.py
     python benchmarks/speed/stages.py --only stages --threads 1

@@ -49,10 +49,10 @@ def log_mse(latent: Tensor, target: Tensor, scale: Tensor, beside: Tensor | floa
 
 
 def log_detail(latent: Tensor, target: Tensor, codec: Codec) -> Tensor:
-    """Mean over the batch of log(MSE) / 10 of what is fine in the error: without its mean in each colour around a cell.
+    """Mean over the batch of log(MSE) / 10 of the fine error: the error less its mean colour around each cell.
 
-    Where the light of the whole picture is wrong, as it often is after haze and low light, that error is a hundred
-    times the others, and a weave in even areas costs nothing in `log_mse`.
+    After haze and low light the light of the whole picture is often wrong. That error is a hundred times the others, so
+    a weave in even areas costs nothing in `log_mse`.
     """
     with torch.autocast(latent.device.type, enabled=False):
         error = (latent - target).float()
