@@ -81,13 +81,74 @@ class StopPolicy:
         return clear if isinstance(clear, tuple) else len(DEGRADATIONS) * (cast(float, clear),)
 
 
+ALL = frozenset(DEGRADATIONS)
+PLACE = {degradation: place for place, degradation in enumerate(DEGRADATIONS)}
+
+
+@dataclass(frozen=True)
+class Look:
+    """One assessment of one picture. score: in [0, 100]. severities: in [0, 1], in the order of `DEGRADATIONS`."""
+
+    score: float
+    severities: tuple[float, ...]
+
+    def of(self, *names: Degradation) -> float:
+        """The largest severity among the named degradations, 0 where none is named."""
+        return max((self.severities[PLACE[name]] for name in names), default=0.0)
+
+    @property
+    def named(self) -> dict[Degradation, float]:
+        """Severity by degradation."""
+        return dict(zip(DEGRADATIONS, self.severities, strict=True))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one round does. strength: how far it goes along its path, in (0, 1]. restart: memory begins after it."""
+
+    remove: frozenset[Degradation] = ALL
+    strength: float = 1.0
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and its reason; the next round's plan where the verdict is REPEAT."""
+
+    verdict: Verdict
+    reason: str
+    plan: Plan | None = None
+
+
 @dataclass(frozen=True)
 class Assessment:
-    """What the assessor says of a batch of latents.
+    """What the assessor says of a batch of latents, before anything is planned.
 
-    score: (b,), in [0, 100], higher is better. severities: (b, 9), in [0, 1], in the order of
-    `DEGRADATIONS`. condition: (b, n, d) continuous tokens for the restorer, never text.
+    score: (b,), in [0, 100], higher is better. severities: (b, n), in [0, 1], in the order of `DEGRADATIONS`.
+    hidden: (b, f, m, d) states of the IQA core for each of f views of a picture; by_view: (b, f, n) severities of each;
+    extra: (b, k, d) tokens that every condition ends with, or None. Conditions are made of these. summary: (b, s), what
+    the heads of gain read, or None.
     """
+
+    score: Tensor
+    severities: Tensor
+    hidden: Tensor | None = field(default=None, repr=False)
+    by_view: Tensor | None = field(default=None, repr=False)
+    extra: Tensor | None = field(default=None, repr=False)
+    summary: Tensor | None = field(default=None, repr=False)
+
+    def rows(self, places: Sequence[int]) -> Assessment:
+        """The assessment of some pictures of the batch, by their places."""
+        at = list(places)
+        hidden, by_view, extra, summary = (
+            None if part is None else part[at] for part in (self.hidden, self.by_view, self.extra, self.summary)
+        )
+        return Assessment(self.score[at], self.severities[at], hidden, by_view, extra, summary)
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A batch's score (b,), severities (b, n) and condition (b, m, d), as training reads them together."""
 
     score: Tensor
     severities: Tensor
@@ -96,7 +157,10 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Round:
-    """One pass over one picture; index 0 is the input as assessed, before any transport."""
+    """One pass over one picture; index 0 is the input as assessed, before any transport.
+
+    plan: what the next round removes, None where there is none.
+    """
 
     index: int
     score: float
@@ -104,6 +168,7 @@ class Round:
     verdict: Verdict
     reason: str
     seconds: float = 0.0
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from rar_cli.jobs.batch import Options, Run, Stop, out_of_memory
 from rar_cli.jobs.log import RoundLog, read_log
 from rar_cli.jobs.plan import Naming, Selection, plan
 from rar_cli.jobs.reading import group_by_size
-from rar_cli.types import TILE_PX, StopPolicy
+from rar_cli.loop.policy import FixedPolicy
+from rar_cli.types import TILE_PX, Plan
 from rar_cli.weights.find import find
+from tests.fakes import CPU
 
-POLICY = StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
+POLICY = FixedPolicy()
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def go(many, tmp_path, weights_dir, busy, options=None, out="out", stop=None, ob
     with RoundLog(tmp_path / out / "rounds.jsonl") as log:
         done = batch.done_before([tmp_path / out / "rounds.jsonl"])
         run = Run(
-            Engine(busy, "cpu", "float32"), find(str(weights_dir)), options or Options(POLICY), log, done,
+            Engine(busy, CPU), find(str(weights_dir)), options or Options(POLICY), log, done,
             observe or seen.append, stop or Stop(),
         )  # fmt: skip
         summary = run.do(jobs)
@@ -206,7 +208,7 @@ def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weig
 
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights_dir, busy, monkeypatch, rounds):
-    options = Options(StopPolicy(100.0, -100.0, -100.0, 0.0, rounds), batch_size=1, save_rounds=True)
+    options = Options(FixedPolicy((Plan(),) * rounds), batch_size=1, save_rounds=True)
     go(many, tmp_path, weights_dir, busy, options, "plain")
     monkeypatch.setattr(batch, "LARGE_PX", 0)
     summary, _ = go(many, tmp_path, weights_dir, busy, options, "large")
@@ -224,7 +226,7 @@ def test_a_large_picture_that_changes_while_it_is_restored_fails_alone(many, tmp
         return real(*arguments)
 
     monkeypatch.setattr(batch, "restore", restore)
-    options = Options(StopPolicy(max_rounds=0), batch_size=1)
+    options = Options(FixedPolicy(()), batch_size=1)
     _, seen = go(many, tmp_path, weights_dir, busy, options)
     failures = [r["error"] for r in seen if r["status"] == "failed"]
     assert len(failures) == 1

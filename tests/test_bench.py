@@ -17,6 +17,7 @@ from rar_cli.engine.engine import Engine
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
+from tests.fakes import CPU
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(ti
 
     from rar_cli.bench.cost import closed_loop, disjoint_loop
 
-    engine = Engine(tiny, "cpu", "float32")
+    engine = Engine(tiny, CPU)
     image = torch.rand(1, 3, 32, 40)
     a, b = closed_loop(engine, image).float(), disjoint_loop(engine, image).float()
     assert a.shape == b.shape == image.shape

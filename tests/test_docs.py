@@ -12,7 +12,7 @@ import typer.main
 
 from rar_cli.bench import NEEDED
 from rar_cli.cli import app
-from rar_cli.networks.assessor import AssessorParams
+from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.restorer import RestorerParams
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.version import __version__

@@ -12,6 +12,7 @@ from rar_cli.report.figures import heatmap, rounds_strip
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.words import outcome
 from rar_cli.types import DEGRADATIONS
+from tests.fakes import CPU
 
 CHROMIUM = shutil.which("chromium")
 NASTY = "<img src=x onerror=alert(1)>\"'&</script>{{ 7*7 }} grün \n " + "x" * 300 + ".png"
@@ -115,7 +116,7 @@ def test_a_heat_map_is_as_large_as_its_picture(busy, folder, tmp_path, weights_d
 
     from rar_cli.engine.engine import Engine
 
-    assert heatmap(Engine(busy, "cpu", "float32"), torch.rand(1, 3, 150, 200)).shape == (150, 200, 3)
+    assert heatmap(Engine(busy, CPU), torch.rand(1, 3, 150, 200)).shape == (150, 200, 3)
     common = ["--weights", str(weights_dir)]
     target = tmp_path / "heat.png"
     result = CliRunner().invoke(app, ["assess", str(folder / "a.png"), "--heatmap", str(target), *common])

@@ -40,9 +40,8 @@ def darknesses(clean: Tensor) -> dict[str, Tensor]:
 
 def found(engine: Engine, images: Iterable[Tensor]) -> NDArray[np.float64]:
     """Severity of low light of each picture (3, h, w), as the loop finds it."""
-    assess, _ = engine.for_the_loop(None)
     with torch.inference_mode():
-        each = [assess(engine.encode(image[None]), remove_mask=None).severities[0, LOW_LIGHT] for image in images]
+        each = [engine.assess(engine.encode(image[None])).severities[0, LOW_LIGHT] for image in images]
     return torch.stack(each).double().cpu().numpy()
 
 
@@ -62,7 +61,7 @@ def main() -> None:
     engine = load(options.weights)
     crops, untouched = held_out([options.photos], options.limit)
     clean = found(engine, (picture for picture, _ in untouched))
-    own, few = engine.policy.clear_severities(0)[LOW_LIGHT], float(np.quantile(clean, 1.0 - CLEAN_FOUND))
+    own, few = engine.policy.stop.clear_severities(0)[LOW_LIGHT], float(np.quantile(clean, 1.0 - CLEAN_FOUND))
     said = {"severity": clean.mean(), "own": own, "found": (clean > own).mean(), "few": few}
     say("clean", clean, said)
     for kind, images in darknesses(crops).items():

@@ -17,7 +17,8 @@ import torch
 
 from rar_cli.bench.metrics import psnr_db
 from rar_cli.bench.suites import synthetic
-from rar_cli.engine.engine import Engine, load, restore
+from rar_cli.engine.engine import Engine, load
+from rar_cli.engine.restore import restore
 from rar_cli.synthesis.degradations import Image, recompress
 from rar_cli.synthesis.recipes import greyed, quantise, stack
 from rar_cli.types import Degradation

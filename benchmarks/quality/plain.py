@@ -23,7 +23,8 @@ from PIL.Image import Resampling
 from rar_cli.bench.metrics import psnr_db
 from rar_cli.bench.run import HARM_DB
 from rar_cli.bench.suites import synthetic
-from rar_cli.engine.engine import Engine, load, restore
+from rar_cli.engine.engine import Engine, load
+from rar_cli.engine.restore import restore
 
 LONGEST_PX = 360
 

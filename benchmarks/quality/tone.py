@@ -21,10 +21,12 @@ from torch import Tensor
 from rar_cli.bench.run import HARM_DB
 from rar_cli.bench.suites import synthetic
 from rar_cli.engine.engine import Engine, load
-from rar_cli.loop.rounds import Assess, Move
+from rar_cli.engine.tone import Tone
+from rar_cli.loop.rounds import Restoring
 from rar_cli.synthesis.degradations import Image
 from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.train.validation import SUITES, psnr_db
+from rar_cli.types import Plan
 
 SEVERITY = 0.5
 
@@ -39,11 +41,11 @@ def photographs(folder: Path, limit: int, scale: float) -> list[Image]:
     return [quantise(each.clip(0.0, 1.0)) for each in large]  # cubic curves overshoot
 
 
-def once(engine: Engine, image: Tensor, assess: Assess, move: Move) -> tuple[Tensor, float]:
+def once(engine: Engine, image: Tensor, model: Restoring) -> tuple[Tensor, float]:
     """Image (1, 3, h, w) after one round, whatever the verdict, and its seconds."""
     started = time.perf_counter()
     latent = engine.encode(image)
-    moved = move(latent, assess(latent, remove_mask=None).condition, None)
+    moved = model.transport(latent, model.assess(latent), [Plan()], None)
     return engine.decode(moved, (image.shape[-2], image.shape[-1])), time.perf_counter() - started
 
 
@@ -66,8 +68,8 @@ def main() -> None:
             degraded, truth = (
                 torch.from_numpy(x).permute(2, 0, 1)[None] for x in (quantise(recipe.apply(picture)[-1]), picture)
             )
-            plainly = once(engine, degraded, engine.assess, engine.move)
-            made = (plainly, once(engine, degraded, *engine.for_the_loop(None)))
+            plainly = once(engine, degraded, engine)
+            made = (plainly, once(engine, degraded, Tone(engine)))
             seconds += [s for _, s in made]
             table.append([float(psnr_db(x, truth)) for x in (degraded, *(image for image, _ in made))])
         given, plain, toned = np.mean(table, axis=0)

@@ -14,6 +14,7 @@ import torch
 
 from rar_cli.bench.cost import stage_seconds
 from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import load_config, shipped_config
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
-    engine = Engine(random_model(options.config), dtype="bfloat16")
+    engine = Engine(random_model(options.config), EngineOptions(dtype="bfloat16"))
     image = torch.rand(1, 3, options.side, options.side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         seconds = stage_seconds(engine, image, options.repeats)

@@ -51,7 +51,8 @@ def model(source: Path, count: int) -> float:
     """Seconds that the model alone takes on the same pictures, read and stacked beforehand."""
     import torch
 
-    from rar_cli.engine.engine import load, restore
+    from rar_cli.engine.engine import load
+    from rar_cli.engine.restore import restore
     from rar_cli.jobs.reading import GROUP_PIXELS
 
     engine = load()

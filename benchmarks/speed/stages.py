@@ -22,8 +22,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.bench.cost import REPEATS, median_seconds, stage_seconds
-from rar_cli.engine.engine import Engine, load, restore
-from rar_cli.types import TILE_PX, StopPolicy
+from rar_cli.engine.engine import Engine, load
+from rar_cli.engine.options import EngineOptions
+from rar_cli.engine.restore import restore
+from rar_cli.loop.policy import FixedPolicy
+from rar_cli.types import TILE_PX, Plan
 
 SIZES = {"small": (256, 256), "middle": (1152, 1728), "large": (4000, 6000)}
 
@@ -37,9 +40,9 @@ def picture(size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(noisy.clip(0, 255).astype(np.uint8)).permute(2, 0, 1).unsqueeze(0)
 
 
-def policy(rounds: int) -> StopPolicy:
+def policy(rounds: int) -> FixedPolicy:
     """Exactly so many rounds."""
-    return StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
+    return FixedPolicy((Plan(),) * rounds)
 
 
 def stages(engine: Engine) -> None:
@@ -63,7 +66,7 @@ def utilisation(engine: Engine) -> None:
     with torch.inference_mode():
         peak = flops / median_seconds(lambda: layer(x))
         latent = engine.encode(picture((768, 768)))
-        condition = engine.assess(latent).condition
+        condition = engine.condition(engine.assess(latent), [Plan()])
         with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # of direct convolutions
             engine.move(latent, condition)
         seconds = median_seconds(lambda: engine.move(latent, condition))
@@ -93,10 +96,12 @@ def against_nlm(engine: Engine) -> None:
 MEMORY = """
 import re, sys
 from rar_cli.bench.cost import median_seconds
-from rar_cli.engine.engine import load, restore
+from rar_cli.engine.engine import load
+from rar_cli.engine.options import EngineOptions
+from rar_cli.engine.restore import restore
 from benchmarks_speed import picture, policy
 side, tile, device, dtype = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-engine = load(device=device, dtype=dtype, tile_px=tile)
+engine = load(options=EngineOptions(device, dtype, tile))
 # not getrusage: its peak is inherited from the process that started this one
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 restore(engine, picture((64, 64)), policy(2))
@@ -170,7 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    engine = load(device=options.device, dtype=options.dtype)
+    engine = load(options=EngineOptions(options.device, options.dtype))
     for name in options.only or MEASUREMENTS:
         MEASUREMENTS[name](engine)
     say("peak", mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)

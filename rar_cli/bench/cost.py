@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rar_cli.engine.engine import Engine, full_range
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.images import Picture, image_to_picture, read_picture
+from rar_cli.types import Plan
 
 REPEATS = 5
 ROUNDS = 3
@@ -59,11 +60,11 @@ def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict
     picture = image_to_picture(pixels, Picture(pixels[0].permute(1, 2, 0).numpy(), "PNG"))
     data, _ = encode_picture(picture, "PNG")
     latent = engine.encode(image)
-    condition = engine.assess(latent).condition
+    condition = _condition(engine, latent)
     runs: dict[str, Callable[[], object]] = {
         "read": lambda: read_picture(data, "picture"),
         "encode": lambda: engine.encode(image),
-        "assess": lambda: engine.assess(latent),
+        "assess": lambda: _condition(engine, latent),
         "transport": lambda: engine.move(latent, condition),
         "decode": lambda: engine.decode(latent, size, torch.uint8),
         "write": lambda: encode_picture(picture, "PNG"),
@@ -74,9 +75,9 @@ def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict
 def closed_loop(engine: Engine, image: Tensor) -> Tensor:
     """`ROUNDS` rounds in the latent space, decoded once."""
     begun = engine.encode(image)
-    latent = engine.move(begun, engine.assess(begun).condition)
+    latent = engine.move(begun, _condition(engine, begun))
     for _ in range(ROUNDS - 1):
-        latent = engine.move(latent, engine.assess(latent).condition, begun)
+        latent = engine.move(latent, _condition(engine, latent), begun)
     return engine.decode(latent, (image.shape[-2], image.shape[-1]), torch.uint8)
 
 
@@ -84,9 +85,14 @@ def disjoint_loop(engine: Engine, image: Tensor) -> Tensor:
     """`ROUNDS` rounds that each go through an 8-bit picture."""
     size = (image.shape[-2], image.shape[-1])
     for _ in range(ROUNDS):
-        condition = engine.assess(engine.encode(image)).condition
+        condition = _condition(engine, engine.encode(image))
         image = engine.decode(engine.move(engine.encode(image), condition), size, torch.uint8)
     return image
+
+
+def _condition(engine: Engine, latent: Tensor) -> Tensor:
+    """For everything, from one assessment of latent (b, c, h, w)."""
+    return engine.condition(engine.assess(latent), [Plan()] * len(latent))
 
 
 LOOPS: dict[str, Callable[[Engine, Tensor], Tensor]] = {"closed": closed_loop, "disjoint": disjoint_loop}
@@ -99,7 +105,7 @@ def _flops(engine: Engine, image: Tensor) -> float:
     """
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         latent = engine.encode(image)
-        moved = engine.move(latent, engine.assess(latent).condition)
+        moved = engine.move(latent, _condition(engine, latent))
         engine.decode(moved, (image.shape[-2], image.shape[-1]))
     return float(counter.get_total_flops())
 

@@ -22,11 +22,13 @@ from rar_cli.bench.judging import judge_assessor
 from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
-from rar_cli.engine.engine import Engine, Outcome, restore
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.restore import Outcome, restore
 from rar_cli.errors import RarError
+from rar_cli.loop.policy import Policy
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import describe_restoration
-from rar_cli.types import StopPolicy
+from rar_cli.types import ALL
 from rar_cli.version import __version__
 from rar_cli.weights.find import Weights
 
@@ -79,7 +81,7 @@ def bench(
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = StopPolicy(**{**vars(engine.policy), "max_rounds": max_rounds})
+    policy = engine.policy.limited(max_rounds, None, ALL)
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
@@ -112,7 +114,7 @@ def bench(
 def _rows(
     suite: Suite,
     engine: Engine,
-    policy: StopPolicy,
+    policy: Policy,
     peers: Mapping[str, Peer],
     result: SuiteResult,
     gallery: Gallery | None,
@@ -135,7 +137,7 @@ def _rows(
 
 
 def _row(
-    pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer], metrics: Mapping[str, Metric]
+    pair: Pair, engine: Engine, policy: Policy, peers: Mapping[str, Peer], metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Any], Outcome]:
     if pair.degraded.shape != pair.reference.shape:
         raise RarError(f"{pair.name}: {pair.degraded.shape[:2]} does not match its reference")
@@ -190,7 +192,7 @@ def _eight_bit(image: Any) -> Any:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _pace(suite: Suite, engine: Engine, policy: StopPolicy) -> list[float]:
+def _pace(suite: Suite, engine: Engine, policy: Policy) -> list[float]:
     """Megapixels per second of a few whole restorations, as `rar restore` runs them."""
     paces = []
     for pair in itertools.islice(suite.pairs(), PACED):
@@ -229,7 +231,7 @@ def _machine(engine: Engine) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
-        "self_ensemble": engine.self_ensemble,
+        "self_ensemble": engine.options.self_ensemble,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -18,18 +18,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rar_cli.engine.engine import LARGE_PX, Engine, Outcome, restore, unit_range
+from rar_cli.engine.engine import LARGE_PX, Engine, unit_range
+from rar_cli.engine.restore import Outcome, restore
 from rar_cli.jobs.log import RoundLog, read_log
 from rar_cli.jobs.plan import Job
 from rar_cli.jobs.reading import Ahead, Group, Item, read_groups
 from rar_cli.jobs.writing import Write, Writer
+from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import Pass
 from rar_cli.pictures.encoding import encode_picture, write_bytes
 from rar_cli.pictures.images import Picture, as_8_bit, image_to_picture, picture_to_image
 from rar_cli.report.figures import rounds_strip
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import Record, describe_restoration
-from rar_cli.types import StopPolicy
 from rar_cli.version import __version__
 from rar_cli.weights.find import Weights
 
@@ -38,8 +39,7 @@ from rar_cli.weights.find import Weights
 class Options:
     """What changes the bytes of an output, beside input and weights."""
 
-    policy: StopPolicy
-    remove_mask: tuple[float, ...] | None = None
+    policy: Policy
     quality: int | None = None
     provenance: bool = True
     save_rounds: bool = False
@@ -48,9 +48,9 @@ class Options:
     def fingerprint(self, engine: Engine, weights: Weights) -> str:
         """Hash of everything that decides an output, given the input's bytes and the job's format."""
         about = {
-            "policy": vars(self.policy), "mask": self.remove_mask, "quality": self.quality,
+            "policy": self.policy.about(), "quality": self.quality,
             "provenance": self.provenance, "rounds": self.save_rounds, "times": engine.times,
-            "tile": engine.tile_px, "dtype": str(engine.dtype), "ensemble": engine.self_ensemble,
+            "tile": engine.tile_px, "dtype": str(engine.dtype), "ensemble": engine.options.self_ensemble,
             "weights": weights.sha256,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -182,11 +182,10 @@ class Run:
     def _within_memory(self, items: Sequence[Item]) -> tuple[Outcome, ...]:
         """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
         options = self.options
-        mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
         while True:
             try:
                 # Only `restore` holds the batch, so that it can let go of it once it is encoded.
-                return restore(self.engine, self._batch(items), options.policy, mask, options.save_rounds, self.on_pass)
+                return restore(self.engine, self._batch(items), options.policy, options.save_rounds, self.on_pass)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise

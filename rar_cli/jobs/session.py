@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
+from rar_cli.compute.device import pick_device
 from rar_cli.compute.tracing import profiled
-from rar_cli.engine.engine import Engine, assess, mask_of, pick_device
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.places import places
+from rar_cli.engine.restore import assess, wanted_of
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.jobs import batch, log
 from rar_cli.jobs.batch import Options, Run, Stop, Summary
 from rar_cli.jobs.plan import Job, Shard
 from rar_cli.jobs.watch import Watch
 from rar_cli.jobs.workers import over_devices, over_ray
-from rar_cli.loop.verdict import judge
+from rar_cli.loop.policy import Policy, ThresholdPolicy
+from rar_cli.loop.rounds import looks_of
 from rar_cli.networks.model import Rar
 from rar_cli.pictures.encoding import encode_picture, write_bytes
 from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
@@ -33,7 +36,7 @@ from rar_cli.report.figures import heatmap
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import Record
 from rar_cli.report.words import describe
-from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, Verdict
 from rar_cli.weights.find import Weights, cached, find, is_hub_id, shipped
 
 if TYPE_CHECKING:
@@ -68,10 +71,14 @@ class Request:
     workers: int | None = None
     profile: Path | None = None
 
-    def policy(self, fitted: StopPolicy) -> StopPolicy:
-        """The policy fitted with the weights, with what the user asked for."""
-        accept = fitted.accept_score if self.accept is None else self.accept
-        return replace(fitted, max_rounds=self.max_rounds, accept_score=accept)
+    def policy(self, fitted: ThresholdPolicy) -> ThresholdPolicy:
+        """The policy fitted with the weights, within what the user asks for."""
+        return fitted.limited(self.max_rounds, self.accept, wanted_of(self.only, self.keep))
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """How to compute."""
+        return EngineOptions(self.device, self.dtype, self.tile_px, self.steps, self.self_ensemble)
 
 
 class Reporter(Protocol):
@@ -102,7 +109,7 @@ def restore_jobs(
     watch: Watch | None = None,
 ) -> Summary:
     """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
-    mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
+    wanted_of(request.only, request.keep)  # before anything slow: bad options fail at once
     alone = output == "-" or any(str(job.target) == str(place(output)) for job in jobs)
     folder = None if alone else place(output)
     devices = request.device.split(",")
@@ -193,14 +200,13 @@ def make_run(
     """Load the model and make ready; once per worker. weights: where this process has verified them."""
     weights = weights or _weights(request.weights)
     engine = _engine(request, weights)
-    options = _options(request, engine, mask_of(request.only, request.keep))
+    options = _options(request, engine)
     return Run(engine, weights, options, None, done, observe, stop)
 
 
-def _options(request: Request, engine: Engine, mask: torch.Tensor | None) -> Options:
+def _options(request: Request, engine: Engine) -> Options:
     return Options(
         request.policy(engine.policy),
-        None if mask is None else tuple(mask.tolist()),
         request.quality,
         request.provenance,
         request.save_rounds,
@@ -280,7 +286,7 @@ def _suites(request: BenchRequest) -> list[Suite]:
     return synthetic("mid", folder, request.limit, request.seed)
 
 
-def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explained: bool) -> Record:
+def _assess_file(path: Path | None, engine: Engine, policy: Policy, explained: bool) -> Record:
     import sys
 
     name = "-" if path is None else str(path)
@@ -293,9 +299,9 @@ def _assess_file(path: Path | None, engine: Engine, policy: StopPolicy, explaine
         picture = read_picture(sys.stdin.buffer.read() if path is None else path.read_bytes(), name)
         image = picture_to_image(picture)
         assessment = assess(engine, image)
-        severities = assessment.severities[0].tolist()
-        score = float(assessment.score[0])
-        verdict, _ = judge(0, score, None, severities, policy)
+        (look,) = looks_of(assessment)
+        severities, score = list(look.severities), look.score
+        verdict = policy.decide([look], []).verdict
         found = {d.value: round(s, 3) for d, s in zip(DEGRADATIONS, severities, strict=True)}
         record.update(
             score=round(score, 2), degradations=found, description=describe(found),
@@ -335,8 +341,7 @@ def _weights(name: str) -> Weights:
 
 
 def _engine(request: Request, weights: Weights) -> Engine:
-    model = Rar.load(weights.folder)
-    return Engine(model, request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble)
+    return Engine(Rar.load(weights.folder), request.engine_options)
 
 
 def _log_name(shard: Shard) -> str:

@@ -18,14 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rar_cli.errors import WeightsError
+from rar_cli.loop.policy import ThresholdPolicy
 from rar_cli.loop.transport import transport
-from rar_cli.networks.assessor import Assessor, AssessorParams
+from rar_cli.networks.adapters import AssessorParams
+from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.large.assessor import LanguageAssessor, LanguageParams
 from rar_cli.networks.large.codec import AutoencoderCodec, AutoencoderParams
 from rar_cli.networks.large.restorer import TransformerParams, TransformerRestorer
 from rar_cli.networks.restorer import Restorer, RestorerParams
-from rar_cli.types import StopPolicy
+from rar_cli.types import DEGRADATIONS, Assessment, Plan, StopPolicy
 
 FORMAT = 2
 """Version of the weights folder; since 2, layer norms stand where RMS norms did in the restorer."""
@@ -84,7 +86,7 @@ class Rar(nn.Module):
     ) -> None:
         super().__init__()
         self.params = params
-        self.policy = policy or StopPolicy()
+        self.policy = ThresholdPolicy(policy or StopPolicy())
         self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
         self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
         self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
@@ -95,6 +97,21 @@ class Rar(nn.Module):
         if isinstance(params, tuple(LARGE.values())):
             return module(params, pretrained, None if folder is None else folder / name)
         return module(params)
+
+    def assess(self, latent: Tensor) -> Assessment:
+        """latent (b, c, h, w) -> assessment of b pictures."""
+        return self.assessor.assess(latent)
+
+    def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
+        """Condition (b, n, d) for what each picture's plan removes."""
+        rows = [[float(d in plan.remove) for d in DEGRADATIONS] for plan in plans]
+        return self.assessor.condition(assessment, torch.tensor(rows, device=assessment.severities.device))
+
+    def transport(
+        self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None = None
+    ) -> Tensor:
+        """One round as the loop takes it: condition and move."""
+        return self.move(latent, self.condition(assessment, plans), origin)
 
     def move(
         self,
@@ -127,7 +144,7 @@ class Rar(nn.Module):
             (part / "config.json").write_text(json.dumps(asdict(module.params), indent=2) + "\n")
             if hasattr(module, "save_component"):
                 module.save_component(part)
-        about = {"format": FORMAT, "policy": asdict(self.policy)}
+        about = {"format": FORMAT, "policy": asdict(self.policy.stop)}
         (folder / "rar.json").write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod

@@ -21,9 +21,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
+from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
-from rar_cli.engine.engine import Engine, pick_device, pick_dtype
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import UsageError
+from rar_cli.loop.policy import ThresholdPolicy
 from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import Rar
 from rar_cli.train.checkpoint import Checkpoint, model_of
@@ -302,10 +305,11 @@ def _fit_thresholds(
 ) -> None:
     """Fit the verdict to what these weights do, and keep it with them."""
     model = _averaged_model(average).eval()
-    engine = Engine(model, str(next(model.parameters()).device))
-    model.policy, figures = fit(courses(engine, *held_out(request.valid)))
-    ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
-    say(f"thresholds: {vars(model.policy)} {figures}")
+    engine = Engine(model, EngineOptions(str(next(model.parameters()).device)))
+    stop, figures = fit(courses(engine, *held_out(request.valid)))
+    model.policy = ThresholdPolicy(stop)
+    ledger.write("thresholds", step=step, policy=vars(stop), figures=figures)
+    say(f"thresholds: {vars(stop)} {figures}")
 
 
 def _weights(state: Checkpoint, config: TrainConfig, request: TrainRequest) -> Path:

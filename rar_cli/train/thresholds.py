@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine.engine import Engine
-from rar_cli.loop.rounds import first_move
-from rar_cli.loop.verdict import asked_of_light, judge, later_wanted, light_waits
+from rar_cli.engine.restore import restoring
+from rar_cli.loop.policy import ThresholdPolicy, stopped
+from rar_cli.loop.rounds import carried, looks_of
 from rar_cli.synthesis.recipes import quantise, stack
 from rar_cli.train.data import load_photos
 from rar_cli.train.losses import SCORE_PSNR_DB
 from rar_cli.train.validation import SUITES, VALIDATION_PX, as_kept, centre_crops, psnr_db
-from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
+from rar_cli.types import DEGRADATIONS, Look, Plan, StopPolicy
 
 CROP_PX = 320
 PHOTOS = 12
@@ -54,6 +55,8 @@ REFINEMENTS = 2
 SWAPPED = 4
 """Clear severities on either side that a swap of two tries."""
 
+NEVER_STOPS = StopPolicy(100.0, -100.0, -100.0, 0.0, ROUNDS)
+
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
@@ -69,33 +72,17 @@ LATER_PRICE_DB = 0.004
 
 @dataclass(frozen=True)
 class Course:
-    """One picture through all rounds: round 0 is the input; nine severities per round, of what is to be removed.
-
-    Of a clean one two are enough, or three where light waits. asked: for each round what its score has to gain for
-    light that may be mistaken (`verdict.asked_of_light`); empty: nothing. waited: whether round 1 left low light and
-    haze (`verdict.light_waits`).
-    """
+    """One picture through all rounds: what was seen of it, the input first, with the plans that led from each look to
+    the next. Of a clean one two looks are enough, or three where light waits."""
 
     clean: bool
-    scores: tuple[float, ...]
-    severities: tuple[tuple[float, ...], ...]
+    looks: tuple[Look, ...]
+    plans: tuple[Plan, ...]
     psnr_db: tuple[float, ...]
-    asked: tuple[float, ...] = ()
-    waited: bool = False
 
     def stopped(self, policy: StopPolicy) -> int:
         """The round that the loop would keep under a policy."""
-        best: float | None = None
-        kept = 0
-        for index, (score, severities) in enumerate(zip(self.scores, self.severities, strict=True)):
-            asked = self.asked[index] if self.asked else 0.0
-            verdict, _ = judge(index, score, best, severities, policy, asked, self.waited and index == 1)
-            if verdict is Verdict.REVERT:
-                return kept
-            kept, best = index, max(score, best or 0.0)
-            if verdict is not Verdict.REPEAT:
-                return kept
-        return kept
+        return stopped(ThresholdPolicy(policy), self.looks, self.plans)
 
 
 def held_out(folders: Sequence[Path], count: int = PHOTOS) -> tuple[Tensor, Iterator[tuple[Tensor, Tensor]]]:
@@ -130,35 +117,23 @@ def courses(
 
 def _course(engine: Engine, image: Tensor, clean: Tensor, is_clean: bool) -> list[Course]:
     latent, size = engine.encode(image), (image.shape[-2], image.shape[-1])
-    assess, move = engine.for_the_loop(None)
-    found, psnr = [assess(latent, remove_mask=None)], [psnr_db(image, clean)]
-    wanted = later_wanted(found[0].severities, None)
-    waits = [light_waits(severities) for severities in found[0].severities.tolist()]
-    most = ROUNDS if not is_clean else 2 if any(waits) else 1
+    model, policy = restoring(engine, engine.policy), ThresholdPolicy(NEVER_STOPS)
+    assessment, psnr = model.assess(latent), [psnr_db(image, clean)]
+    looks = [[look] for look in looks_of(assessment)]
+    plans: list[list[Plan]] = [[] for _ in looks]
     origin: Tensor | None = None
-    for index in range(most):
-        if index == 0:
-            told = found[0].severities.tolist()
-            latent, origin = first_move(assess, move, latent, found[0].condition, told, waits, None)
-        else:
-            latent, origin = move(latent, found[-1].condition, origin), latent if origin is None else origin
-        found.append(assess(latent, remove_mask=wanted))
+    index = 0
+    while index < (ROUNDS if not is_clean else 1 + any(p[0].restart for p in plans if p)):
+        following = [policy.plan(seen) for seen in looks]
+        latent, origin = carried(model, latent, assessment, following, origin)
+        assessment = model.assess(latent)
+        for seen, done, look, plan in zip(looks, plans, looks_of(assessment), following, strict=True):
+            seen.append(look)
+            done.append(plan)
         psnr.append(psnr_db(engine.decode(latent, size), clean))
-    seen = torch.stack([each.severities for each in found], 1)
-    unwanted = torch.cat([seen[:, :1], seen[:, 1:] * wanted[:, None]], 1)
-    asked = [
-        tuple(
-            asked_of_light(index, rounds[0], last, after, waited)
-            for index, (last, after) in enumerate(zip(left[:1] + left[:-1], rounds, strict=True))
-        )
-        for rounds, left, waited in zip(seen.tolist(), unwanted.tolist(), waits, strict=True)
-    ]
-    tables = [x.tolist() for x in (torch.stack([each.score for each in found], 1), unwanted, torch.stack(psnr, 1))]
-    pictures = zip(*tables, asked, waits, strict=True)
-    return [
-        Course(is_clean, tuple(scores), tuple(map(tuple, severities)), tuple(db), asks, waited)
-        for scores, severities, db, asks, waited in pictures
-    ]
+        index += 1
+    table = torch.stack(psnr, 1).tolist()
+    return [Course(is_clean, tuple(s), tuple(d), tuple(db)) for s, d, db in zip(looks, plans, table, strict=True)]
 
 
 def fit(found: Sequence[Course]) -> tuple[StopPolicy, dict[str, float]]:
@@ -212,7 +187,7 @@ def _swapped(found: Sequence[Course], policy: StopPolicy, loud: list[list[float]
 
 def _loud(found: Sequence[Course]) -> list[list[float]]:
     """For each degradation, ascending, what is just above what the loudest clean pictures show of it."""
-    seen = np.sort([course.severities[0] for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
+    seen = np.sort([course.looks[0].severities for course in found if course.clean], axis=0)[-LOUDEST_CLEAN:]
     just_above = np.maximum(np.round(seen + 0.001, 3), LEAST_CLEAR)
     return [sorted(set(column)) for column in just_above.T.tolist()]
 
@@ -239,7 +214,7 @@ def _with(policy: StopPolicy, name: str, place: int, value: float) -> StopPolicy
 
 def _clear(found: Sequence[Course]) -> list[tuple[float, ...]]:
     """Clear severities to try: what the assessor sees in clean pictures, one by one, more or less strictly."""
-    seen = np.asarray([course.severities[0] for course in found if course.clean])
+    seen = np.asarray([course.looks[0].severities for course in found if course.clean])
     quantiles = [np.quantile(seen, level, axis=0) for level in CLEAR_LEVELS]
     tries = [np.maximum(q * factor, LEAST_CLEAR).clip(max=1.0) for q in quantiles for factor in CLEAR_FACTORS]
     return [tuple(round(float(v), 3) for v in clear) for clear in tries]
