@@ -58,7 +58,12 @@ class FixedPolicy:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Thresholds for what passes for something else (docs/decisions.md)."""
+    """Thresholds for what passes for something else.
+
+    seen: severity from which later rounds may remove it (docs/decisions.md#later-rounds-remove-what-the-input-showed).
+    faint to still_doubted, stayed_gain: docs/decisions.md#light-waits. dark, slight_haze, dark_gain, too_dark:
+    docs/decisions.md#darkened-pictures. fraction, times_blur: docs/decisions.md#part-way.
+    """
 
     seen: float = 0.1
     faint: float = 0.03

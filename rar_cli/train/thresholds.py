@@ -1,7 +1,7 @@
-"""The verdict's thresholds, fitted on held-out photographs and stored with the weights.
+"""Thresholds of the policy, fitted on held-out photographs and stored with the weights.
 
-Every picture is taken through all rounds once, unconditionally; then policies are tried on the
-recorded scores, so that a grid search costs nothing more.
+Every picture goes through all rounds once. Then policies are replayed on what was seen, so a grid search costs nothing
+more (docs/decisions.md#clean-photographs-first).
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ from rar_cli.types import DEGRADATIONS, Look, Plan, StopPolicy
 CROP_PX = 320
 PHOTOS = 12
 UNTOUCHED_PX = 1024
-"""The thresholds rest on crops of that many held-out photographs degraded, and on all of them clean, whole up to a
-size, each also as fine JPEGs."""
+"""Crops of PHOTOS held-out photographs are degraded. All photographs are also taken clean, whole up to UNTOUCHED_PX, as
+they are and as fine JPEGs."""
 
 ROUNDS = 4
 SEVERITIES = (0.12, 0.25, 0.5, 0.8)
-"""From so faint that leaving it alone may be best."""
+"""The first is so faint that leaving it alone may be best."""
 
 ACCEPT_SCORES = (52.0, 64.0, 76.0, 88.0, 100.0)
-"""From 28 dB; below, even what JPEG left is worth a round."""
+"""From 28 dB on; below, even slight JPEG damage is worth a round."""
 FIRST_GAINS = (-100.0, -4.0, -2.0, 0.0, 1.0)
-"""The first trusts round 1 whatever its score."""
+"""The first trusts round 1 whatever its score (docs/decisions.md#round-1-is-trusted)."""
 MIN_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 CLEAR_LEVELS = (0.97, 1.0)
-"""Shares of the clean pictures that each degradation's clear severity covers,"""
+"""Fractions of the clean pictures that a clear severity covers."""
 CLEAR_FACTORS = (0.6, 0.8, 1.0, 1.3)
-"""times these."""
+"""Factors on those severities."""
 LATER_CLEAR = (1.0, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
-"""The first never lets a degradation be worth another round."""
+"""With the first, no degradation is ever worth another round."""
 LEAST_CLEAR = 0.02
 LOUDEST_CLEAN = 8
-"""Clean pictures whose severities a refinement steps through."""
+"""Loudest clean pictures that a refinement steps through."""
 REFINEMENTS = 2
 SWAPPED = 4
-"""Clear severities on either side that a swap of two tries."""
+"""Severities on either side that a swap tries."""
 
 NEVER_STOPS = StopPolicy(100.0, -100.0, -100.0, 0.0, ROUNDS)
 
 CLEAN_ACCEPTED = 0.95
 HARM_DB = 0.1
 HARM_PRICE_DB = 2.0
-"""What a share of 1 of harmed pictures, degraded or clean, costs in dB of the mean; 2 % harmed weigh 0.04 dB. As much
-costs a share of pictures that later rounds leave worse than round 1 did."""
+"""Price in dB of the mean if all pictures were harmed; 2 % harmed cost 0.04 dB. Pictures that later rounds leave worse
+than round 1 cost as much."""
 PERFECT_DB = SCORE_PSNR_DB[1]
-"""PSNR that a clean picture may fall to and have lost nothing."""
+"""A clean picture above this PSNR has lost nothing."""
 DISTRUST_PRICE_DB = 0.01
-"""What putting round 1 back for its score has to gain: scores rank restored pictures far worse than inputs."""
+"""Least gain of a policy that can put round 1 back, for scores rank restored pictures worse than inputs."""
 LATER_PRICE_DB = 0.004
-"""What each degradation that is worth another round has to gain by it: a round costs time."""
+"""Least gain by each degradation that may ask for another round, for a round costs time."""
 
 
 @dataclass(frozen=True)
