@@ -76,7 +76,19 @@ def inputs_of(run: str, odd: Path) -> list[str]:
 
 def restore(checkout: Path, inputs: list[str], output: Path, options: tuple[str, ...]) -> None:
     """Run one command of one checkout. Raises CalledProcessError where it could not run."""
-    command = [sys.executable, "-m", "rar_cli", "restore", *inputs, str(output), "--quiet", *options]
+    # One at a time: products of matrices of other batches round otherwise.
+    command = [
+        sys.executable,
+        "-m",
+        "rar_cli",
+        "restore",
+        *inputs,
+        str(output),
+        "--quiet",
+        "--batch-size",
+        "1",
+        *options,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     subprocess.run([*command, "--no-provenance"], cwd=checkout, env=environment, check=True)
 

@@ -19,7 +19,6 @@ from rar_cli.networks.model import LARGE, Rar, RarParams, part_params
 from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest, _shard_as_it_is, train
 from rar_cli.train.sizes import sizes
-from rar_cli.types import StopPolicy
 from rar_cli.weights.find import find, write_manifest
 from tests.conftest import in_two_processes
 from tests.fakes import CPU
@@ -90,7 +89,7 @@ def params_of(published):
 
 @pytest.fixture
 def large(published):
-    return Rar(params_of(published), StopPolicy(accept_score=100.0, first_gain=-100.0, max_rounds=1), pretrained=True)
+    return Rar(params_of(published), pretrained=True)
 
 
 def test_pretrained_components_are_what_was_published(published, large):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rar_cli.engine.engine import Engine, load
-from rar_cli.engine.restore import restore, wanted_of
+from rar_cli.engine.restore import bounds_of, restore
 from rar_cli.pictures.images import as_8_bit, read_picture
 from rar_cli.synthesis.degradations import Image
 from rar_cli.synthesis.recipes import quantise, stack
@@ -40,7 +40,7 @@ def psnr(a: Image, b: Image) -> float:
 def run(engine: Engine, image: Image, only: tuple[D, ...] = (), keep: tuple[D, ...] = ()) -> Image:
     """One whole restoration of an image (h, w, 3)."""
     batch = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
-    (outcome,) = restore(engine, batch, engine.policy.limited(4, None, wanted_of(only, keep)))
+    (outcome,) = restore(engine, batch, engine.policy.within(bounds_of(only=only, keep=keep)))
     return image if outcome.image is None else outcome.image[0].permute(1, 2, 0).numpy()
 
 

@@ -28,7 +28,7 @@ from rar_cli.errors import RarError
 from rar_cli.loop.policy import Policy
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import describe_restoration
-from rar_cli.types import ALL
+from rar_cli.types import Bounds
 from rar_cli.version import __version__
 from rar_cli.weights.find import Weights
 
@@ -81,7 +81,7 @@ def bench(
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = engine.policy.limited(max_rounds, None, ALL)
+    policy = engine.policy.within(Bounds(max_rounds))
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:

@@ -18,14 +18,14 @@ from rar_cli.compute.tracing import profiled
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.places import places
-from rar_cli.engine.restore import assess, wanted_of
+from rar_cli.engine.restore import assess, bounds_of
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.jobs import batch, log
 from rar_cli.jobs.batch import Options, Run, Stop, Summary
 from rar_cli.jobs.plan import Job, Shard
 from rar_cli.jobs.watch import Watch
 from rar_cli.jobs.workers import over_devices, over_ray
-from rar_cli.loop.policy import Policy, ThresholdPolicy
+from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import looks_of
 from rar_cli.networks.model import Rar
 from rar_cli.pictures.encoding import encode_picture, write_bytes
@@ -36,7 +36,7 @@ from rar_cli.report.figures import heatmap
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.record import Record
 from rar_cli.report.words import describe
-from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, Verdict
+from rar_cli.types import DEGRADATIONS, TILE_PX, Bounds, Degradation, Round, Verdict
 from rar_cli.weights.find import Weights, cached, find, is_hub_id, shipped
 
 if TYPE_CHECKING:
@@ -71,9 +71,10 @@ class Request:
     workers: int | None = None
     profile: Path | None = None
 
-    def policy(self, fitted: ThresholdPolicy) -> ThresholdPolicy:
-        """The policy fitted with the weights, within what the user asks for."""
-        return fitted.limited(self.max_rounds, self.accept, wanted_of(self.only, self.keep))
+    @property
+    def bounds(self) -> Bounds:
+        """What the user allows. Raises UsageError for what excludes each other."""
+        return bounds_of(self.max_rounds, self.accept, self.only, self.keep)
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -109,7 +110,7 @@ def restore_jobs(
     watch: Watch | None = None,
 ) -> Summary:
     """`rar restore`: do the jobs of a plan, resuming what is done; then what `watch` brings, until stopped."""
-    wanted_of(request.only, request.keep)  # before anything slow: bad options fail at once
+    _ = request.bounds  # before anything slow: bad options fail at once
     alone = output == "-" or any(str(job.target) == str(place(output)) for job in jobs)
     folder = None if alone else place(output)
     devices = request.device.split(",")
@@ -206,7 +207,7 @@ def make_run(
 
 def _options(request: Request, engine: Engine) -> Options:
     return Options(
-        request.policy(engine.policy),
+        engine.policy.within(request.bounds),
         request.quality,
         request.provenance,
         request.save_rounds,
@@ -223,7 +224,7 @@ def assess_files(
     """
     weights = _weights(request.weights)
     engine = _engine(request, weights)
-    policy = request.policy(engine.policy)
+    policy = engine.policy.within(request.bounds)
     for path in files:
         if stop.signal is not None:
             return

@@ -1,6 +1,6 @@
 """Rar: codec, assessor and restorer as one model; loading and saving in the folder form of the hub.
 
-A weights folder holds `rar.json` (version, stop policy), and per part a folder with `config.json`
+A weights folder holds `rar.json` (version, prices), and per part a folder with `config.json`
 and `model.safetensors`; at paper scale also the part's public component, in its publisher's form.
 Nothing is ever unpickled; loading is strict.
 """
@@ -18,19 +18,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rar_cli.errors import WeightsError
-from rar_cli.loop.policy import ThresholdPolicy
+from rar_cli.loop.policy import GainPolicy, Policy, Prices, SimplePolicy
 from rar_cli.loop.transport import transport
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
+from rar_cli.networks.gain import Forecast
 from rar_cli.networks.large.assessor import LanguageAssessor, LanguageParams
 from rar_cli.networks.large.codec import AutoencoderCodec, AutoencoderParams
 from rar_cli.networks.large.restorer import TransformerParams, TransformerRestorer
 from rar_cli.networks.restorer import Restorer, RestorerParams
-from rar_cli.types import DEGRADATIONS, Assessment, Plan, StopPolicy
+from rar_cli.types import DEGRADATIONS, Assessment, Plan
 
-FORMAT = 2
-"""Version of the weights folder; since 2, layer norms stand where RMS norms did in the restorer."""
+FORMAT = 3
+"""Version of the weights folder; since 3, prices stand where thresholds did."""
 
 PARTS = ("codec", "assessor", "restorer")
 
@@ -75,18 +76,18 @@ class RarParams:
 
 
 class Rar(nn.Module):
-    """The whole model. `policy` holds the thresholds of the verdict fitted with these weights.
+    """The whole model. prices: what a plan has to gain, fitted with these weights.
 
     pretrained: take the public components' weights from where their params say; else random ones.
     folder: a weights folder that holds the components.
     """
 
     def __init__(
-        self, params: RarParams, policy: StopPolicy | None = None, pretrained: bool = False, folder: Path | None = None
+        self, params: RarParams, prices: Prices | None = None, pretrained: bool = False, folder: Path | None = None
     ) -> None:
         super().__init__()
         self.params = params
-        self.policy = ThresholdPolicy(policy or StopPolicy())
+        self.prices = prices or Prices()
         self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
         self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
         self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
@@ -97,6 +98,12 @@ class Rar(nn.Module):
         if isinstance(params, tuple(LARGE.values())):
             return module(params, pretrained, None if folder is None else folder / name)
         return module(params)
+
+    @property
+    def policy(self) -> Policy:
+        """By the heads of gain, or the simple one for weights without."""
+        heads = getattr(self.assessor, "gain", None)
+        return SimplePolicy() if heads is None else GainPolicy(Forecast(heads), self.prices)
 
     def assess(self, latent: Tensor) -> Assessment:
         """latent (b, c, h, w) -> assessment of b pictures."""
@@ -144,7 +151,7 @@ class Rar(nn.Module):
             (part / "config.json").write_text(json.dumps(asdict(module.params), indent=2) + "\n")
             if hasattr(module, "save_component"):
                 module.save_component(part)
-        about = {"format": FORMAT, "policy": asdict(self.policy.stop)}
+        about = {"format": FORMAT, "prices": asdict(self.prices)}
         (folder / "rar.json").write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
@@ -157,7 +164,7 @@ class Rar(nn.Module):
                 found = about.get("format")
                 raise WeightsError(f"{folder}: format {found} is not {FORMAT}; update rar-cli and fetch them again")
             params = RarParams(**{name: part_params(name, config) for name, config in configs.items()})
-            model = cls(params, StopPolicy(**about["policy"]), folder=folder)
+            model = cls(params, Prices(**about["prices"]), folder=folder)
             for name in PARTS:
                 _load_own(getattr(model, name), load_file(folder / name / "model.safetensors"))
         except WeightsError:

@@ -23,10 +23,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
-from rar_cli.engine.engine import Engine
-from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import UsageError
-from rar_cli.loop.policy import ThresholdPolicy
 from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import Rar
 from rar_cli.train.checkpoint import Checkpoint, model_of
@@ -37,7 +34,6 @@ from rar_cli.train.ledger import Ledger
 from rar_cli.train.muon import Muon, matrices_of
 from rar_cli.train.stages import Losses, losses
 from rar_cli.train.start import as_begun, starting_model
-from rar_cli.train.thresholds import courses, fit, held_out
 from rar_cli.train.validation import VALIDATION_PX, centre_crops, validate
 from rar_cli.weights.find import write_manifest
 
@@ -208,7 +204,6 @@ def train(config: TrainConfig, request: TrainRequest, say: Callable[[str], None]
     state.save(step, clock.seconds())
     if measured and crops is not None and not request.interrupted():
         _validate(measured, crops, ledger, step, stage_name, clock.seconds(), say)
-        _fit_thresholds(measured, request, ledger, step, say)
     folder = _weights(state, config, request)
     if accelerator.is_main_process:  # last of all: who waits for it finds everything in place
         ledger.write("end", step=step, seconds=clock.seconds(), finished=step >= config.total_steps)
@@ -298,18 +293,6 @@ def _averaged(model: Rar, decay: float) -> AveragedModel:
 def _averaged_model(average: AveragedModel) -> Rar:
     """The averaged copy inside torch's wrapper."""
     return cast(Rar, average.module)
-
-
-def _fit_thresholds(
-    average: AveragedModel, request: TrainRequest, ledger: Ledger, step: int, say: Callable[[str], None]
-) -> None:
-    """Fit the verdict to what these weights do, and keep it with them."""
-    model = _averaged_model(average).eval()
-    engine = Engine(model, EngineOptions(str(next(model.parameters()).device)))
-    stop, figures = fit(courses(engine, *held_out(request.valid)))
-    model.policy = ThresholdPolicy(stop)
-    ledger.write("thresholds", step=step, policy=vars(stop), figures=figures)
-    say(f"thresholds: {vars(stop)} {figures}")
 
 
 def _weights(state: Checkpoint, config: TrainConfig, request: TrainRequest) -> Path:
