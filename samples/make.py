@@ -16,7 +16,8 @@ import skimage.data
 import sklearn.datasets
 from PIL import Image
 
-from rar_cli.synthesis.recipes import quantise, stack
+from rar_cli.synthesis.pixels import quantise
+from rar_cli.synthesis.recipes import stack
 from rar_cli.types import Degradation
 
 D = Degradation

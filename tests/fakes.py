@@ -27,7 +27,7 @@ def tiny_params() -> RarParams:
             channels=48,
             widths=(8, 8, 8),
             blocks=(1, 1, 1),
-            condition_tokens=11,
+            condition_tokens=len(DEGRADATIONS) + 2,
             condition_width=8,
             modulation_width=16,
             detail_blocks=1,

@@ -19,8 +19,9 @@ from rar_cli.bench.metrics import psnr_db
 from rar_cli.bench.suites import synthetic
 from rar_cli.engine.engine import Engine, load
 from rar_cli.engine.restore import restore
-from rar_cli.synthesis.degradations import Image, recompress
-from rar_cli.synthesis.recipes import greyed, quantise, stack
+from rar_cli.synthesis.compression import recompress
+from rar_cli.synthesis.pixels import Image, greyed, quantise
+from rar_cli.synthesis.recipes import stack
 from rar_cli.types import Degradation
 
 D = Degradation

@@ -23,8 +23,8 @@ from rar_cli.bench.suites import synthetic
 from rar_cli.engine.engine import Engine, load
 from rar_cli.engine.tone import Tone
 from rar_cli.loop.rounds import Restoring
-from rar_cli.synthesis.degradations import Image
-from rar_cli.synthesis.recipes import quantise, stack
+from rar_cli.synthesis.pixels import Image, quantise
+from rar_cli.synthesis.recipes import stack
 from rar_cli.train.validation import SUITES, psnr_db
 from rar_cli.types import Plan
 

@@ -27,10 +27,10 @@ from rar_cli.engine.restore import Outcome, restore
 from rar_cli.errors import RarError
 from rar_cli.loop.policy import Policy
 from rar_cli.report.gallery import Gallery
-from rar_cli.report.record import describe_restoration
+from rar_cli.report.record import PictureRecord, Subject
 from rar_cli.types import Bounds
 from rar_cli.version import __version__
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 SCHEMA = 1
 
@@ -176,11 +176,8 @@ def _cost(suites: Sequence[Suite], engine: Engine) -> dict[str, Any] | None:
 
 def _show(gallery: Gallery, suite: str, pair: Pair, row: Mapping[str, Any], outcome: Outcome) -> None:
     """One card of the report, with its figures against the reference."""
-    record: dict[str, Any] = {
-        "input": f"{suite}: {pair.name}", "error": None,
-        "height": pair.degraded.shape[0], "width": pair.degraded.shape[1],
-    }  # fmt: skip
-    describe_restoration(record, outcome.restoration, 0.0)
+    subject = Subject(f"{suite}: {pair.name}", size=pair.degraded.shape[:2])
+    record = PictureRecord.of(subject, outcome.restoration).as_dict()
     rounds = [_eight_bit(_array(x)) for x in outcome.images]
     before = _eight_bit(pair.degraded)
     after = rounds[outcome.restoration.best_round - 1] if outcome.restoration.best_round else before

@@ -11,8 +11,9 @@ import numpy as np
 
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.pictures.images import FORMATS, read_picture
-from rar_cli.synthesis.degradations import Image
-from rar_cli.synthesis.recipes import STACKED, Recipe, greyed, quantise, stack
+from rar_cli.synthesis.pixels import Image, greyed, quantise
+from rar_cli.synthesis.recipes import STACKED, Recipe, stack
+from rar_cli.synthesis.sensor import noise_severity
 from rar_cli.types import DEGRADATIONS, Degradation
 
 D = Degradation
@@ -113,7 +114,7 @@ def _noise_suite(sigma: int, paths: Sequence[Path], seed: int, grey: bool) -> Su
             reference = _reference(path, grey)
             shape = (*reference.shape[:2], 1 if grey else 3)
             white = _rng(seed, str(sigma), path).standard_normal(shape, np.float32)
-            truth = tuple(float(d is D.NOISE) * ((sigma - 2) / 68) ** (1 / 1.2) for d in DEGRADATIONS)
+            truth = tuple(float(d is D.NOISE) * noise_severity(sigma / 255) for d in DEGRADATIONS)
             yield Pair(path.stem, reference + np.float32(sigma / 255) * white, reference, truth)
 
     return Suite(f"{'grey ' if grey else ''}noise sigma {sigma}", len(paths), pairs)

@@ -56,21 +56,26 @@ def bench_command(
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
-        from rar_cli.bench import plots as drawing
-        from rar_cli.bench import require
+        from rar_cli.bench import require as require_extra
 
-        require()
+        require_extra()
+        from rar_cli.bench.plots import KINDS, plot, require
+        from rar_cli.jobs.bench import BenchRequest, run_bench
+        from rar_cli.jobs.names import BENCH, REPORT, Claim, check, check_plots
+        from rar_cli.jobs.request import Request
+
         if plots is not None:
-            drawing.require()
-        from rar_cli.jobs.session import BenchRequest, Request, run_bench
-
+            require()
+            check_plots(plots, [f"{name}.{kind}" for name in ("rounds", "bars", "time") for kind in KINDS])
+        claims = ((out, "--out", BENCH), (report, "--report", REPORT))
+        check([Claim(path, option, kind) for path, option, kind in claims if path is not None])
         request = BenchRequest(
             suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
         )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, self_ensemble=self_ensemble)
         result = run_bench(request, model)
         if plots is not None:
-            drawing.plot(result, plots)
+            plot(result, plots)
         print_bench(result, out, quiet)
         if not result["complete"]:
             raise typer.Exit(1)

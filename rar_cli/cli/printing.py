@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rar_cli.report.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.plan import Job
+    from rar_cli.report.record import AssessmentRecord
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
-    from rar_cli.weights.find import Weights
+    from rar_cli.weights.manifest import Weights
 
 
 def console_for(stderr: bool = False) -> Console:
@@ -23,14 +29,33 @@ def console_for(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=110)
 
 
+def echo(text: str) -> None:
+    """One line of a result, whatever stands in it."""
+    typer.echo(printable(text))
+
+
+def note(text: str) -> None:
+    """One line on stderr, whatever stands in it; where nobody can read it, the work goes on."""
+    with suppress(OSError):
+        typer.echo(printable(text), err=True)
+
+
 def warn(text: str) -> None:
-    typer.echo(f"rar: {text}", err=True)
+    """A line on stderr that says who speaks."""
+    note(f"rar: {text}")
 
 
-def print_job(name: str, output: str, as_json: bool) -> None:
+def print_job(job: Job, standing: Standing, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
-    typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
+    notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
+    if as_json:
+        status = "failed" if job.fault else standing.value
+        echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
+    elif job.fault:
+        warn(job.fault)
+    else:
+        echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
@@ -42,13 +67,13 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
 def print_summary(summary: Any, console: Console) -> None:
     from rar_cli.report.words import summary_line, table
 
-    table(summary.records, console)
+    table([record.as_dict() for record in summary.records], console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
     console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.pictures.encoding import write_bytes
+    from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
     from rar_cli.report.words import bench_digest, bench_table
 
@@ -58,23 +83,21 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
         bench_table(result, console_for())
     for summary in result["suites"]:
         for gap in summary["gaps"]:
-            typer.echo(f"rar: {summary['suite']}: {gap}", err=True)
-    typer.echo(to_json(bench_digest(result)))
+            warn(f"{summary['suite']}: {gap}")
+    echo(to_json(bench_digest(result)))
 
 
-def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import printable
 
-    if record["error"] is not None:
-        typer.echo(f"rar: {printable(record['error'])}", err=True)
+    if record.error is not None:
+        warn(record.error)
     if as_json:
-        typer.echo(to_json(record))
-    elif record["error"] is None and not quiet:
-        name = printable(record["input"])
-        typer.echo(f"{name}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
-        if "explanation" in record:
-            typer.echo(f"  {record['explanation']}")
+        echo(to_json(record.as_dict()))
+    elif record.error is None and not quiet:
+        echo(f"{record.input}: {record.score:.1f} ({record.verdict}): {record.description}")
+        if record.explanation is not None:
+            echo(f"  {record.explanation}")
 
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
@@ -90,7 +113,7 @@ def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     ]  # fmt: skip
     if as_json:
         for row in rows:
-            typer.echo(to_json(row))
+            echo(to_json(row))
     else:
         holdings_table(rows, console_for())
 
@@ -99,7 +122,7 @@ def print_weights(weights: Weights, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
     about = {"name": weights.name, "folder": str(weights.folder), "sha256": weights.sha256}
-    typer.echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
+    echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
 
 
 def print_sizes(name: str, found: Sizes) -> None:
@@ -107,6 +130,6 @@ def print_sizes(name: str, found: Sizes) -> None:
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())
-    typer.echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
-    typer.echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")
-    typer.echo(f"{name}: a round that goes through pixels takes {found.disjoint_over_closed:.1f} times the FLOPs")
+    echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
+    echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")
+    echo(f"{name}: a round that goes through pixels takes {found.disjoint_over_closed:.1f} times the FLOPs")

@@ -12,6 +12,8 @@ from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
 from rar_cli.compute.tiling import by_tiles, by_windows
 from rar_cli.compute.winograd import speed_up, winograd_wins
+from rar_cli.engine.finite import require_finite
+from rar_cli.engine.inputs import check_options
 from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.views import moved, moved_back
 from rar_cli.errors import UsageError
@@ -30,6 +32,7 @@ class Engine:
     """A model on a device. Raises UsageError for options that the device or the weights do not have."""
 
     def __init__(self, model: Rar, options: EngineOptions = EngineOptions()) -> None:
+        check_options(options)
         self.options = options
         self.device = pick_device(options.device)
         self.dtype = pick_dtype(options.dtype, self.device)
@@ -88,7 +91,9 @@ class Engine:
     def assess(self, latent: Tensor) -> Assessment:
         """latent -> assessment of the whole picture, whatever its size."""
         with self.autocast():
-            return self.model.assessor.assess(latent, self.tile)
+            assessment: Assessment = self.model.assessor.assess(latent, self.tile)
+        require_finite(assessment.score, "the score")
+        return assessment
 
     def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
         """Condition (b, n, d) for what each picture's plan removes."""
@@ -124,8 +129,8 @@ class Engine:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""
 
         def tile(part: Tensor) -> Tensor:
-            image = self.model.codec.decode(part.to(self.device, torch.float32)).clamp_(0.0, 1.0)
-            return full_range(image.cpu(), dtype)
+            image = self.model.codec.decode(part.to(self.device, torch.float32))
+            return full_range(require_finite(image, "the restored picture").clamp_(0.0, 1.0).cpu(), dtype)
 
         halo = self.model.codec.halo_px // self.factor
         image = by_tiles(tile, latent, self.tile, halo, (self.factor, 1))

@@ -11,6 +11,7 @@ from torch import Tensor
 from rar_cli.engine.canvas import Canvas, canvas_of
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.grain import Grain, grain_stays
+from rar_cli.engine.inputs import check_image
 from rar_cli.engine.tone import Tone
 from rar_cli.errors import UsageError
 from rar_cli.loop.policy import Policy
@@ -47,6 +48,7 @@ def restore(
     on_pass: called with each round as soon as it is judged. whole: nothing is a border, and the networks see the
     picture from its corner, wherever its blocks of compression begin.
     """
+    check_image(image)
     policy = policy or engine.policy
     size, dtype = (image.shape[-2], image.shape[-1]), image.dtype
     everything = Canvas(0, size[0], 0, size[1])
@@ -76,6 +78,7 @@ def restore(
 
 def assess(engine: Engine, image: Tensor) -> Assessment:
     """Assess a picture, image (1, 3, h, w) as `restore` takes it, without restoring it; a border does not count."""
+    check_image(image, most=1)
     with torch.inference_mode():
         return engine.assess(engine.encode(canvas_of(image[0]).of(image)))
 

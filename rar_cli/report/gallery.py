@@ -18,7 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from rar_cli.pictures.encoding import write_bytes
+from rar_cli.pictures.files import write_bytes
+from rar_cli.report.text import printable
 from rar_cli.report.words import describe, outcome
 from rar_cli.version import __version__
 
@@ -60,7 +61,7 @@ class Gallery:
             return
         self.cards.append(
             {
-                "name": display(record["input"]),
+                "name": printable(record["input"]),
                 "status": record["status"],
                 "outcome": outcome(record),
                 "best": record["best_round"],
@@ -82,7 +83,7 @@ class Gallery:
         """A picture that failed or was skipped: counted, failures named."""
         self._count(record)
         if record["error"]:
-            self.failures.append({"name": display(record["input"]), "error": display(record["error"])})
+            self.failures.append({"name": printable(record["input"]), "error": printable(record["error"])})
 
     def write(self, path: Path, seconds: float, megapixels: float) -> None:
         """Render and write the page, atomically. Raises ImageError where it cannot be written."""
@@ -90,7 +91,7 @@ class Gallery:
             loader=PackageLoader("rar_cli.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         page = environment.get_template("report.html").render(
-            title=display(self.title),
+            title=printable(self.title),
             version=__version__,
             cards=self.cards,
             failures=self.failures,
@@ -107,12 +108,6 @@ class Gallery:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.counts[record["status"]] = self.counts.get(record["status"], 0) + 1
-
-
-def display(text: str) -> str:
-    """Any file name as text that can be shown: control characters and undecodable bytes spelled out."""
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
 
 
 def _main(severities: Mapping[str, float]) -> str:

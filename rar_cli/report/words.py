@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from rar_cli.report.text import printable
 
 if TYPE_CHECKING:
     from rar_cli.types import Round
@@ -61,7 +64,7 @@ def table(records: Sequence[Record], console: Console) -> None:
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("result", overflow="fold")
     for record in records:
-        grid.add_row(*_row(record))
+        grid.add_row(*map(Text, _row(record)))
     console.print(grid)
 
 
@@ -75,7 +78,7 @@ def holdings_table(rows: Sequence[Record], console: Console) -> None:
     for name, side in (("weights", "left"), ("size", "right"), ("", "left"), ("what, licence", "left")):
         grid.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
 
 
@@ -136,7 +139,7 @@ def _print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]], console: 
     for i, name in enumerate(columns):
         grid.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i == 0)
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
 
 
@@ -170,13 +173,6 @@ def _row(record: Record) -> tuple[str, str, str, str, str]:
 def outcome(record: Record) -> str:
     """How a picture's loop ended, in words: what is kept, and why no further round was made."""
     return (UNTOUCHED if record["best_round"] == 0 else RESTORED)[record["stop"]]
-
-
-def printable(text: str) -> str:
-    """Text safe for any terminal: no control characters, no markup, undecodable bytes shown."""
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
-    return plain.replace("[", "\\[")
 
 
 def summary_line(counts: Mapping[str, int], rounds: int, megapixels: float, seconds: float) -> str:

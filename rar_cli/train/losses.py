@@ -66,7 +66,7 @@ RESTORATION_LOSSES = {"charbonnier": charbonnier, "log_mse": log_mse}
 
 
 def severity_loss(found: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy with soft targets; both (b, 9) in [0, 1]."""
+    """Cross-entropy with soft targets; both (b, degradations) in [0, 1]."""
     with torch.autocast(found.device.type, enabled=False):
         return F.binary_cross_entropy(found.float().clamp(1e-5, 1 - 1e-5), truth)
 

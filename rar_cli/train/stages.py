@@ -184,7 +184,7 @@ def _partly_written(model: Rar, latent: Tensor) -> Tensor:
 
 
 def _remaining(batch: Batch, left: Tensor) -> Tensor:
-    """True severities (b, 9) after a round: what was to be removed shrinks, what is kept stays."""
+    """True severities (b, degradations) after a round: what was to be removed shrinks, what is kept stays."""
     return batch.severities * torch.where(batch.remove_mask > 0, left[:, None], 1.0)
 
 

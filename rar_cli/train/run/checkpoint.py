@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.errors import UsageError
+from rar_cli.networks.folder import read_json
 from rar_cli.networks.model import RarParams, part_params
 
 
@@ -67,12 +69,17 @@ class Checkpoint:
         Raises UsageError where the checkpoint is of another model.
         """
         folder = _whole(self.folder)
-        if not (folder / "progress.json").exists():
+        progress = _progress(folder)
+        if progress is None:
             return 0, 0.0
         if self.average is None:
             self.accelerator.load_state(str(folder))
         else:
-            tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            try:
+                tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            except Exception as error:  # torch raises many kinds for a file that is damaged
+                reason = " ".join(str(error).split())[:200]
+                raise UsageError(f"{folder}: cannot be resumed, its state is damaged ({reason})") from error
             try:
                 self.accelerator.unwrap_model(self.body).load_state_dict(tensors["body"])
             except RuntimeError as error:
@@ -81,7 +88,6 @@ class Checkpoint:
                 ) from error
             self.average.load_state_dict(tensors["average"])
             self.optimizer.load_state_dict(tensors["optimizer"])
-        progress = json.loads((folder / "progress.json").read_text())
         return int(progress["step"]), float(progress["seconds"])
 
 
@@ -90,9 +96,24 @@ def model_of(folder: Path) -> RarParams | None:
 
     A run may have begun with weights of other sizes than its config names.
     """
-    progress = _whole(folder) / "progress.json"
-    saved = json.loads(progress.read_text()).get("model") if progress.exists() else None
-    return saved and RarParams(**{name: part_params(name, config) for name, config in saved.items()})
+    progress = _progress(_whole(folder))
+    if progress is None or progress.get("model") is None:
+        return None
+    try:
+        return RarParams(**{name: part_params(name, config) for name, config in progress["model"].items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{folder}: cannot be resumed, its progress.json names no model ({error})") from error
+
+
+def _progress(folder: Path) -> dict[str, Any] | None:
+    """How far a run had come; None where nothing was saved yet. Raises UsageError where that cannot be read."""
+    try:
+        progress = read_json(folder / "progress.json")
+        return {**progress, "step": int(progress["step"]), "seconds": float(progress["seconds"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{folder}: cannot be resumed, its progress.json is damaged ({error})") from error
 
 
 def _whole(folder: Path) -> Path:
