@@ -1,7 +1,7 @@
-"""`rar bench`: suites through rar (and peers), per-round metrics, cost, one JSON document.
+"""`rar bench`: suites through rar and its peers, metrics of each round, cost, one JSON document.
 
-A picture that fails, or a suite with fewer pictures than it should hold, is a gap: it is reported
-as such and the run ends with exit code 1; it never makes a mean smaller.
+A picture that fails, or a suite that lacks pictures, is a gap. It is reported, the run ends with exit code 1, and no
+mean is made of what is left.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from rar_cli.weights.manifest import Weights
 SCHEMA = 1
 
 PACED = 6
-"""Pictures that the pace is the median of; the first one is left out."""
+"""Pictures whose median speed is reported; the first one warms up."""
 
 HARM_DB = 0.1
-"""A picture that ends this far below its input counts as harmed."""
+"""A picture that ends further below its input counts as harmed."""
 
 
 @dataclass
 class SuiteResult:
-    """Rows of one suite: one dict per picture, and the gaps."""
+    """One suite: a row for each picture, and the gaps."""
 
     name: str
     expected: int

@@ -56,6 +56,9 @@ def bench_command(
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
+        from rar_cli.bench import require as require_extra
+
+        require_extra()
         from rar_cli.bench.plots import KINDS, plot, require
         from rar_cli.jobs.bench import BenchRequest, run_bench
         from rar_cli.jobs.names import BENCH, REPORT, Claim, check, check_plots

@@ -2,7 +2,7 @@
 and the score.
 
 They read the IQA core's hidden states and the statistics of the latent, once per assessment, and are learned from the
-loop's own work (rar_cli/train/harvest.py, rar_cli/train/gain.py). Outputs are a mean and quantiles, for a mean alone
+loop's own work (rar_cli/train/gain/). Outputs are a mean and quantiles, for a mean alone
 does not say how sure it is.
 """
 

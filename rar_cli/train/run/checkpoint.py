@@ -1,4 +1,4 @@
-"""The state of a training run on disk: written beside, then swapped in, so that a kill leaves a whole one."""
+"""Checkpoint: the state of a run on disk, written beside and then swapped in, so that a kill leaves a whole one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rar_cli.networks.model import RarParams, part_params
 class Checkpoint:
     """body, optimizer: as `accelerator` prepared them. average: None where nothing is averaged.
 
-    With an average the main process writes all in one file. Without one every process writes its part
-    through `accelerate`, which is what a sharded model (FSDP) needs; all of them have to call `save`.
+    With an average the main process writes one file. Without one every process writes its part through `accelerate`, as
+    a sharded model (FSDP) needs; then all of them must call `save`.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Checkpoint:
             _give_states(self.optimizer)
 
     def save(self, step: int, seconds: float) -> None:
-        """Write the state after `step` steps and so many seconds of training."""
+        """Write the state after `step` steps and `seconds` of training."""
         main = self.accelerator.is_main_process
         fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
         if main:
@@ -64,9 +64,9 @@ class Checkpoint:
             fresh.rename(self.folder)
 
     def load(self) -> tuple[int, float]:
-        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet.
+        """Restore in place. Returns (step, seconds), or (0, 0) where nothing was saved yet.
 
-        Raises UsageError where what was saved is another model's.
+        Raises UsageError where the checkpoint is of another model.
         """
         folder = _whole(self.folder)
         progress = _progress(folder)
@@ -117,13 +117,15 @@ def _progress(folder: Path) -> dict[str, Any] | None:
 
 
 def _whole(folder: Path) -> Path:
-    """Where a kill between two renames left the state."""
+    """The folder of the last whole state; a kill between two renames leaves it as `.old`."""
     return folder if folder.exists() else folder.with_suffix(".old")
 
 
 def _give_states(optimizer: torch.optim.Optimizer) -> None:
-    """A state, all zeros, for every parameter that may learn: the loader of shards misses those that have none
-    because their stage has not come yet."""
+    """Give every parameter that may learn a state of zeros.
+
+    The loader of shards needs one, even for parameters whose stage has not come yet.
+    """
     for group in optimizer.param_groups:
         group["lr"] = 0.0
         for parameter in group["params"]:

@@ -1,10 +1,10 @@
-"""What leaving the latent space costs per further round, at the true sizes of a training config, with random weights.
+"""What leaving the latent space costs in a further round, at the true sizes of a config, with random weights.
 
-    python benchmarks/closed_loop.py                        # the small model
-    python benchmarks/closed_loop.py --config rar-l         # at paper scale: 22 GiB of memory, five minutes
+    python benchmarks/speed/closed_loop.py                        # the small model
+    python benchmarks/speed/closed_loop.py --config rar-l         # at paper scale: 22 GiB of memory, five minutes
 
-Times do not depend on what weights hold, so that a model that nobody has trained yet can be timed. The disjoint loop
-decodes, assesses from pixels and encodes again, as separate tools do. Prints one JSON line.
+Times do not depend on the values of weights, so an untrained model can be timed. The disjoint loop decodes, assesses
+from pixels and encodes again, as separate tools do. Prints one JSON line.
 """
 
 import argparse

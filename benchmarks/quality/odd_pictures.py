@@ -1,10 +1,10 @@
-"""Odd pictures: with bars or paper around them, cropped after compression, small, without colours, from fine files.
+"""Odd pictures: with bars or paper around them, cropped after compression, small, grey, or saved as a fine JPEG.
 
-    python benchmarks/odd_pictures.py PHOTOS --limit 16
+    python benchmarks/quality/odd_pictures.py PHOTOS --limit 16
 
-PHOTOS is a folder of clean pictures. Prints one JSON line per kind and degradation: how many dB the whole restoration
-gains in what is shown, with the picture as the networks see it now (`canvas.py`) and with all of it as it is; for
-clean pictures, the share that is left untouched, and the share that ends more than 0.1 dB below what it was.
+PHOTOS is a folder of clean pictures. Prints one JSON line per kind and degradation: the gain in dB within the border,
+with the canvas (`engine/canvas.py`) and without it. For clean pictures: the share that is untouched, and the share that
+is harmed.
 """
 
 import argparse

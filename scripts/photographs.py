@@ -3,12 +3,12 @@
     mkdir debs packages
     cd debs && apt-get download endless-sky-high-dpi=0.11.0-1 mate-backgrounds=1.26.0-1 && cd ..  # and so on
     for deb in debs/*.deb; do name=${deb##*/}; dpkg-deb -x "$deb" "packages/${name%_*}"; done
-    python benchmarks/photographs.py packages/ photographs/
+    python scripts/photographs.py packages/ photographs/
 
-`photographs.txt` names packages, versions (of the releases bookworm and sid) and files. Writes PHOTOGRAPHS/*.png,
-reduced where a file is compressed enough for its traces to show. What is named was looked at, as thumbnails: no
-drawings, renders, screens or fog; none nearer than 40 of 256 bits of difference hash to another one, or to a photograph
-of the sets that rar trains, validates and tests on. Whose each one is stands in its package's `copyright` file.
+`photographs.txt` names packages, versions (of the releases bookworm and sid) and files. Writes PHOTOGRAPHS/*.png. A
+file whose compression shows is reduced. All were looked at as thumbnails: no drawings, renders, screens or fog. None
+is nearer than 40 of 256 bits of difference hash to another, or to a photograph that rar trains, validates or tests
+on. The `copyright` file of each package names the authors.
 """
 
 import argparse

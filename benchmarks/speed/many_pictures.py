@@ -1,10 +1,10 @@
 """Memory and throughput over many small pictures.
 
-    python benchmarks/many_pictures.py
-    python benchmarks/many_pictures.py --side 480 --count 300
+    python benchmarks/speed/many_pictures.py
+    python benchmarks/speed/many_pictures.py --side 480 --count 300
 
-Peak memory of `rar restore` over a few and over many pictures of 64x64 (500 and 10,000), and its throughput
-beside the bare model on ready-made batches in the same run.
+Peak memory of `rar restore` over 500 and over 10,000 pictures of 64x64. Throughput beside that of the bare model on
+ready-made batches, in the same run.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What the tone from farther away (`tone.py`) gains, by the size of the pictures.
+"""What tone (`engine/tone.py`) gains, by the size of the pictures.
 
-    python benchmarks/tone.py PHOTOS --limit 12 --scale 2
+    python benchmarks/quality/tone.py PHOTOS --limit 12 --scale 2
 
-PHOTOS is a folder of clean pictures, enlarged by --scale before they are degraded at mid severity. Prints one JSON line
-per suite: decibels of the input, after round 1 without and with the tone from farther away, the shares of pictures that
-this makes more than 0.1 dB better and worse, and how many times as long such a round takes.
+PHOTOS is a folder of clean pictures. They are enlarged by --scale, then degraded at mid severity. Prints one JSON
+line per suite: decibels of the input and after round 1 without and with tone, the shares of pictures that it makes
+better and worse by 0.1 dB, and the ratio of the times.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Does `--only X` remove X and leave Y, and does `--keep noise` keep the grain?
 
-    python benchmarks/steering.py PHOTOS --limit 12
+    python benchmarks/quality/steering.py PHOTOS --limit 12
 
-PHOTOS is a folder of clean pictures. Prints one JSON line per stack: the PSNR of the input and of the
-output beside the picture that has only Y, and for grain the noise that is left in flat regions.
+PHOTOS is a folder of clean pictures. Prints one JSON line per stack: PSNR of input and output against the picture that
+has only Y. For grain it prints the noise that is left in flat regions.
 """
 
 import argparse

@@ -1,9 +1,8 @@
-"""Runs of `rar restore` killed with SIGKILL at random moments, then resumed: nothing lost, nothing torn.
+"""Runs of `rar restore` killed with SIGKILL at random moments, then resumed: is anything lost or torn?
 
-    python benchmarks/kill_runs.py --runs 50
+    python benchmarks/reliability/kill_runs.py --runs 50
 
-Compares every output byte for byte with an unbroken run, and the log line by line. Exits with 1 on
-any difference.
+Compares every output byte for byte with an unbroken run, and the log line by line. Exits with 1 on any difference.
 """
 
 import argparse

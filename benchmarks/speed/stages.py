@@ -1,7 +1,7 @@
-"""Where the time and memory of a restoration go, and what it is measured against, side by side in one run.
+"""Where the time and memory of a restoration go, and what they compare with, in one run.
 
-    python benchmarks/speed.py
-    python benchmarks/speed.py --only stages --threads 1
+    python benchmarks/speed/stages.py
+    python benchmarks/speed/stages.py --only stages --threads 1
 
 Prints one JSON line per measurement. Times are medians; ratios come from the same run.
 """

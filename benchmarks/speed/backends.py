@@ -1,12 +1,11 @@
-"""Transport by other means: what each backend makes of the same restorer, side by side in one run.
+"""Transport by other backends, with the same restorer, side by side in one run.
 
     pip install openvino onnxruntime onnx onnxscript
-    python benchmarks/backends.py
-    python benchmarks/backends.py --only compiled --dtype bfloat16
+    python benchmarks/speed/backends.py
+    python benchmarks/speed/backends.py --only compiled --dtype bfloat16
 
-Prints one JSON line per backend: milliseconds per transport (median), seconds to prepare, the largest difference to
-the direct result, and how many decibels of PSNR the restored pictures are apart. A backend that is not installed or
-fails says so.
+Prints one JSON line per backend: median milliseconds per transport, seconds to prepare, the largest difference from the
+direct result, and the PSNR between the restored pictures. A backend that is missing or fails is reported.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Plain degradations: as anybody writes them in a line of NumPy, OpenCV or Pillow, alone and stacked.
+"""Plain degradations, alone and stacked, each a line of NumPy, OpenCV or Pillow.
 
-    python benchmarks/plain.py PHOTOS --limit 8
+    python benchmarks/quality/plain.py PHOTOS --limit 8
 
-PHOTOS is a folder of clean pictures. Prints one JSON line per kind: mean PSNR of input and output, the least gain, and
-how many end more than 0.1 dB below their input. Nothing of rar's synthesis is used.
+PHOTOS is a folder of clean pictures. Nothing of rar's synthesis is used. Prints one JSON line per kind: mean PSNR of
+input and output, the least gain, and how many pictures are harmed.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Pairs degraded by other people's code, to see how far what was learned on rar's own synthesis carries.
+"""Pairs degraded by other people's code: does what was learned on rar's own synthesis carry over?
 
     pip install albumentations imagecorruptions-imaug
-    python benchmarks/others.py valid/ others/ --limit 6
+    python benchmarks/quality/others.py valid/ others/ --limit 6
     for kind in others/*; do rar bench "$kind"; done
 
-Writes OTHERS/KIND/degraded and OTHERS/KIND/reference, the same every time. Needs nothing of rar, so that the two
-packages may live in an environment of their own.
+Writes OTHERS/KIND/degraded and OTHERS/KIND/reference, the same every time. It imports nothing of rar, so the two
+packages can live in an environment of their own.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Peak memory of restoring one very large PNG.
 
-python benchmarks/large_picture.py --megapixels 100
+python benchmarks/speed/large_picture.py --megapixels 100
 """
 
 import argparse
