@@ -30,9 +30,9 @@ from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image
 from rar_cli.pictures.remote import is_remote, place
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
-from rar_cli.report.gallery import Gallery
+from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import Record
-from rar_cli.report.words import describe
+from rar_cli.report.words import Choice, describe
 from rar_cli.types import DEGRADATIONS, TILE_PX, Degradation, Round, StopPolicy, Verdict
 from rar_cli.weights.find import Weights, cached, find, is_hub_id, shipped
 
@@ -151,7 +151,9 @@ def _alone(
     watch: Watch | None,
 ) -> Summary:
     """One worker, in this thread."""
-    gallery = Gallery(f"restored into {output}") if request.report is not None else None
+    choice = Choice(request.only, request.keep)
+    expected = len(jobs) if watch is None else MOST
+    gallery = Gallery(f"restored into {output}", expected, choice) if request.report is not None else None
     run = replace(make_run(request, done, reporter, stop, weights), log=records, gallery=gallery)
     if len(jobs) == 1 and watch is None:
         run.on_pass = lambda step: reporter.show_round(step.rounds[0])
