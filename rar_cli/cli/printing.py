@@ -72,7 +72,8 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
 
 
 def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report.words import summary_line, table
+    from rar_cli.report.tables import table
+    from rar_cli.report.words import summary_line
 
     table([record.as_dict() for record in summary.records], console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
@@ -82,7 +83,7 @@ def print_summary(summary: Any, console: Console) -> None:
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
     from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import bench_digest, bench_table
+    from rar_cli.report.tables import bench_digest, bench_table
 
     if out is not None:
         write_bytes((to_json(result) + "\n").encode(), out)
@@ -109,7 +110,7 @@ def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> No
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import holdings_table
+    from rar_cli.report.tables import holdings_table
 
     rows = [
         {
@@ -133,7 +134,7 @@ def print_weights(weights: Weights, as_json: bool) -> None:
 
 
 def print_sizes(name: str, found: Sizes) -> None:
-    from rar_cli.report.words import sizes_table
+    from rar_cli.report.tables import sizes_table
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())
