@@ -37,6 +37,11 @@ CONFIGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAR_WEIGHTS", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder of things that are not what they seem; the current one while a command runs."""
