@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from rar_cli.engine.options import EngineOptions
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import CodecParams
-from rar_cli.networks.model import RarParams
+from rar_cli.networks.model import Rar, RarParams
 from rar_cli.networks.restorer import RestorerParams
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
 
@@ -25,7 +27,7 @@ def tiny_params() -> RarParams:
             channels=48,
             widths=(8, 8, 8),
             blocks=(1, 1, 1),
-            condition_tokens=11,
+            condition_tokens=len(DEGRADATIONS) + 2,
             condition_width=8,
             modulation_width=16,
             detail_blocks=1,
@@ -33,6 +35,14 @@ def tiny_params() -> RarParams:
             memory=True,
         ),
     )
+
+
+def with_heads(model: Rar) -> Rar:
+    """The same model with heads of gain of random weights."""
+    assessor = replace(model.params.assessor, gain_width=8)
+    grown = Rar(replace(model.params, assessor=assessor))
+    grown.load_state_dict(model.state_dict(), strict=False)
+    return grown.eval()
 
 
 class FakeModel:

@@ -332,11 +332,18 @@ def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
     assert b"quality against time" in (tmp_path / "plots" / "time.svg").read_bytes()
 
 
+def test_bench_without_its_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "skimage" else name)
+    done = CliRunner().invoke(app, ["bench"])
+    assert done.exit_code == 2
+    assert done.stderr == 'rar: rar bench needs scikit-image: pip install "rar-cli[bench]"\n'
+
+
 def test_plots_without_matplotlib_say_what_to_install(pairs, weights_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else name)
     result = CliRunner().invoke(app, ["bench", str(pairs), "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 2
-    assert "install rar-cli[bench]" in result.stderr
+    assert result.stderr == 'rar: --plots needs matplotlib: pip install "rar-cli[bench]"\n'
 
 
 def test_a_limit_takes_pictures_from_all_of_a_folder(tmp_path):

@@ -5,11 +5,11 @@ from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.engine import engine as module
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.options import EngineOptions
-from rar_cli.engine.restore import restore, wanted_of
+from rar_cli.engine.restore import bounds_of, restore
 from rar_cli.errors import UsageError
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.networks.adapters import AssessorParams, ImageAdapter, StemBlock
-from rar_cli.types import ALL, Degradation, Plan, Verdict
+from rar_cli.types import ALL, Bounds, Degradation, Plan, Verdict
 from tests.fakes import CPU
 
 
@@ -104,11 +104,12 @@ def test_bfloat16_stays_near_float32(busy):
 
 
 def test_what_may_be_removed_is_named_by_only_or_keep():
-    assert wanted_of((), ()) == ALL
-    assert wanted_of((Degradation.RAIN,), ()) == {Degradation.RAIN}
-    assert wanted_of((), (Degradation.NOISE,)) == ALL - {Degradation.NOISE}
+    rain, noise = frozenset({Degradation.RAIN}), frozenset({Degradation.NOISE})
+    assert bounds_of() == Bounds()
+    assert bounds_of(only=[*rain]) == Bounds(wanted=rain, named=True)
+    assert bounds_of(2, 60.0, keep=[*noise]) == Bounds(2, 60.0, ALL - noise)
     with pytest.raises(UsageError, match="exclude each other"):
-        wanted_of((Degradation.RAIN,), (Degradation.NOISE,))
+        bounds_of(only=[*rain], keep=[*noise])
 
 
 def test_blocks_in_the_stem_start_as_nothing_and_stay_exact_in_tiles():

@@ -3,7 +3,7 @@ import torch
 
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.grain import NOISE, Grain, grain_stays
-from rar_cli.engine.restore import restore, wanted_of
+from rar_cli.engine.restore import bounds_of, restore
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.types import ALL, DEGRADATIONS, PLACE, Assessment, Degradation, Plan
 from tests.fakes import CPU
@@ -31,7 +31,7 @@ class Channels:
 
 def restored(latent, remove):
     model = Channels()
-    grain = Grain(model, clear=0.1)
+    grain = Grain(model)
     moved = grain.transport(latent, grain.assess(latent), [Plan(remove)] * len(latent), None)
     assert model.assessed == 1
     return moved
@@ -42,7 +42,7 @@ def restored(latent, remove):
     [((D.HAZE,), (), True), ((), (D.NOISE,), True), ((D.NOISE,), (), False), ((), (D.HAZE,), False), ((), (), False)],
 )
 def test_it_is_for_runs_that_keep_noise_and_remove_something(only, keep, expected):
-    assert grain_stays(wanted_of(only, keep)) is expected
+    assert grain_stays(bounds_of(only=only, keep=keep).wanted) is expected
     assert not grain_stays(frozenset())
 
 
@@ -56,7 +56,7 @@ def test_what_is_wanted_is_removed_and_the_grain_of_noisy_pictures_comes_back():
     torch.testing.assert_close(restored(latent, HAZE), latent * kept[None, :, None, None])
 
 
-def test_without_noise_one_transport_is_made_as_ever(busy):
+def test_without_noise_one_transport_is_made_as_ever(busy, monkeypatch):
     engine = Engine(busy, CPU)
     image, calls = torch.rand(2, 3, 24, 32), []
 
@@ -65,11 +65,12 @@ def test_without_noise_one_transport_is_made_as_ever(busy):
         return Engine.move(engine, *parts)
 
     engine.move = counted
-    engine.policy = FixedPolicy(clear_noise=0.0)  # all noise counts
-    restore(engine, image, FixedPolicy((Plan(HAZE),)), whole=True)
+    severity = engine.assess(engine.encode(image)).severities[:, PLACE[NOISE]].min().item()
+    monkeypatch.setattr("rar_cli.engine.grain.CLEAR", severity / 2)
+    restore(engine, image, FixedPolicy((Plan(HAZE),)).within(bounds_of(only=[D.HAZE])), whole=True)
     assert len(calls) == 2
-    engine.policy = FixedPolicy(clear_noise=1.0)
-    (one, _) = restore(engine, image, FixedPolicy((Plan(HAZE),)), whole=True)
+    monkeypatch.setattr("rar_cli.engine.grain.CLEAR", 1.0)
+    (one, _) = restore(engine, image, FixedPolicy((Plan(HAZE),)).within(bounds_of(only=[D.HAZE])), whole=True)
     assert len(calls) == 3
     latent = engine.encode(image[:1])
     alone = Engine.move(engine, latent, engine.condition(engine.assess(latent), [Plan(HAZE)]))

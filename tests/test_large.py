@@ -17,9 +17,9 @@ from rar_cli.engine.restore import restore
 from rar_cli.errors import UsageError, WeightsError
 from rar_cli.networks.model import LARGE, Rar, RarParams, part_params
 from rar_cli.train.config import load_config
-from rar_cli.train.run import TrainRequest, _shard_as_it_is, train
+from rar_cli.train.run import TrainRequest, train
+from rar_cli.train.run.parts import shard_as_it_is
 from rar_cli.train.sizes import sizes
-from rar_cli.types import StopPolicy
 from rar_cli.weights.find import find
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import in_two_processes
@@ -91,7 +91,7 @@ def params_of(published):
 
 @pytest.fixture
 def large(published):
-    return Rar(params_of(published), StopPolicy(accept_score=100.0, first_gain=-100.0, max_rounds=1), pretrained=True)
+    return Rar(params_of(published), pretrained=True)
 
 
 def test_pretrained_components_are_what_was_published(published, large):
@@ -211,7 +211,7 @@ def test_one_command_trains_it_end_to_end(published, photos_dir, tmp_path):
 
 def test_shards_of_the_first_kind_are_refused():
     with pytest.raises(UsageError, match="--fsdp_version 2"):
-        _shard_as_it_is(FullyShardedDataParallelPlugin(fsdp_version=1))
+        shard_as_it_is(FullyShardedDataParallelPlugin(fsdp_version=1))
 
 
 @pytest.mark.parametrize("published", ["sd3"], indirect=True)

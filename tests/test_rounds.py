@@ -4,7 +4,7 @@ import torch
 
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.loop.rounds import rounds, settle
-from rar_cli.types import ALL, Decision, Degradation, Plan, Verdict
+from rar_cli.types import ALL, Bounds, Decision, Degradation, Plan, Verdict
 from tests.fakes import FakeModel, numbered
 
 D = Degradation
@@ -14,7 +14,7 @@ PART = Plan(ALL - {D.HAZE}, restart=True)
 class Scripted:
     """Decides by the score alone: below 50 another round, from 50 on accepted, and a fall is put back."""
 
-    wanted = ALL
+    bounds = Bounds()
 
     def __init__(self, *plans):
         self.plans = plans or (Plan(),)
@@ -98,7 +98,6 @@ def test_memories_of_a_batch_are_kept_apart():
 def test_given_plans_are_carried_out_and_then_it_ends():
     (kept,), model = run([[90.0, 10.0, 5.0]], FixedPolicy((Plan(), PART)))
     assert (kept.best_round, kept.stop, len(model.transports)) == (2, Verdict.EXHAUSTED, 2)
-    assert FixedPolicy((PART,)).wanted == PART.remove
 
 
 def test_large_latents_are_not_copied_where_every_picture_stays():

@@ -12,7 +12,7 @@ from rar_cli.engine.restore import restore
 from rar_cli.engine.tone import FAR_PX, FAR_SHARE, Tone, reduction_of
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.networks.codec import Codec
-from rar_cli.types import ALL, DEGRADATIONS, Assessment, Degradation, Plan
+from rar_cli.types import ALL, DEGRADATIONS, Assessment, Bounds, Degradation, Plan
 from tests.fakes import CPU
 
 D = Degradation
@@ -160,6 +160,8 @@ def test_restoring_takes_the_tone_from_farther_away(busy, remove, sides):
         return Engine.move(engine, *parts)
 
     engine.assess, engine.move = hazy, counted
-    (outcome,) = restore(engine, torch.rand(1, 3, 320, 330), FixedPolicy((Plan(remove),)), whole=True)
+    (outcome,) = restore(
+        engine, torch.rand(1, 3, 320, 330), FixedPolicy((Plan(remove),), Bounds(wanted=remove)), whole=True
+    )
     assert seen == sides
     assert outcome.image.isfinite().all()

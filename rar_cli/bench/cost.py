@@ -1,7 +1,7 @@
-"""What restoration costs: time per stage, FLOPs per pixel, and the closed loop beside a disjoint one.
+"""Cost: seconds per stage, FLOPs per pixel, and the closed loop beside a disjoint one.
 
-The disjoint loop leaves the latent space every round, as pipelines of separate tools do: decode to
-an 8-bit picture, encode it again to assess it, encode it once more to restore it. Same weights.
+The disjoint loop leaves the latent space in every round, as pipelines of separate tools do: decode to an 8-bit picture,
+encode it to assess it, encode it again to restore it. The weights are the same.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.engine.engine import Engine, full_range
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.images import Picture, image_to_picture, read_picture
+from rar_cli.pictures.images import Picture, image_to_picture
 from rar_cli.types import Plan
 
 REPEATS = 5
@@ -46,7 +47,7 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Most memory so far: of the process on the CPU, of the allocator on a GPU."""
+    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -99,9 +100,9 @@ LOOPS: dict[str, Callable[[Engine, Tensor], Tensor]] = {"closed": closed_loop, "
 
 
 def _flops(engine: Engine, image: Tensor) -> float:
-    """Of one assessed round with its encoding and decoding; a multiplication and an addition are two.
+    """FLOPs of one assessed round with encoding and decoding; a multiplication and an addition are two.
 
-    Of direct convolutions, which run where gradients could be asked for, whatever saves some of them.
+    Convolutions count as direct ones, whatever runs without gradients.
     """
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         latent = engine.encode(image)
@@ -111,7 +112,7 @@ def _flops(engine: Engine, image: Tensor) -> float:
 
 
 def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median of the seconds that a run takes, after one to warm up."""
+    """Median seconds of a run, after one to warm up."""
     run()
     seconds = []
     for _ in range(repeats):
@@ -124,6 +125,6 @@ def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def _wait() -> None:
-    """For what an accelerator has been asked: it answers before it has computed."""
+    """Wait for an accelerator, whose calls return before they have computed."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()

@@ -1,7 +1,7 @@
-"""`rar bench`: suites through rar (and peers), per-round metrics, cost, one JSON document.
+"""`rar bench`: suites through rar and its peers, metrics of each round, cost, one JSON document.
 
-A picture that fails, or a suite with fewer pictures than it should hold, is a gap: it is reported
-as such and the run ends with exit code 1; it never makes a mean smaller.
+A picture that fails, or a suite that lacks pictures, is a gap. It is reported, the run ends with exit code 1, and no
+mean is made of what is left.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from rar_cli.engine.restore import Outcome, restore
 from rar_cli.errors import RarError
 from rar_cli.loop.policy import Policy
 from rar_cli.report.gallery import Gallery
-from rar_cli.report.record import describe_restoration
-from rar_cli.types import ALL
+from rar_cli.report.record import PictureRecord, Subject
+from rar_cli.types import Bounds
 from rar_cli.version import __version__
 from rar_cli.weights.manifest import Weights
 
 SCHEMA = 1
 
 PACED = 6
-"""Pictures that the pace is the median of; the first one is left out."""
+"""Pictures whose median speed is reported; the first one warms up."""
 
 HARM_DB = 0.1
-"""A picture that ends this far below its input counts as harmed."""
+"""A picture that ends further below its input counts as harmed."""
 
 
 @dataclass
 class SuiteResult:
-    """Rows of one suite: one dict per picture, and the gaps."""
+    """One suite: a row for each picture, and the gaps."""
 
     name: str
     expected: int
@@ -81,7 +81,7 @@ def bench(
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = engine.policy.limited(max_rounds, None, ALL)
+    policy = engine.policy.within(Bounds(max_rounds))
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
@@ -176,11 +176,8 @@ def _cost(suites: Sequence[Suite], engine: Engine) -> dict[str, Any] | None:
 
 def _show(gallery: Gallery, suite: str, pair: Pair, row: Mapping[str, Any], outcome: Outcome) -> None:
     """One card of the report, with its figures against the reference."""
-    record: dict[str, Any] = {
-        "input": f"{suite}: {pair.name}", "error": None,
-        "height": pair.degraded.shape[0], "width": pair.degraded.shape[1],
-    }  # fmt: skip
-    describe_restoration(record, outcome.restoration, 0.0)
+    subject = Subject(f"{suite}: {pair.name}", size=pair.degraded.shape[:2])
+    record = PictureRecord.of(subject, outcome.restoration).as_dict()
     rounds = [_eight_bit(_array(x)) for x in outcome.images]
     before = _eight_bit(pair.degraded)
     after = rounds[outcome.restoration.best_round - 1] if outcome.restoration.best_round else before

@@ -14,6 +14,10 @@ from rar_cli.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.leftovers import Leftovers
+    from rar_cli.jobs.plan import Job
+    from rar_cli.report.record import AssessmentRecord
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.manifest import Weights
@@ -42,10 +46,23 @@ def warn(text: str) -> None:
     note(f"rar: {text}")
 
 
-def print_job(name: str, output: str, as_json: bool) -> None:
+def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
+    """What folders hold and rar leaves out, on stderr."""
+    if str(leftovers) and not quiet:
+        warn(str(leftovers))
+
+
+def print_job(job: Job, standing: Standing, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
-    echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
+    notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
+    if as_json:
+        status = "failed" if job.fault else standing.value
+        echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
+    elif job.fault:
+        warn(job.fault)
+    else:
+        echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
@@ -55,17 +72,18 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
 
 
 def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report.words import summary_line, table
+    from rar_cli.report.tables import table
+    from rar_cli.report.words import summary_line
 
-    table(summary.records, console)
+    table([record.as_dict() for record in summary.records], console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
     console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.pictures.encoding import write_bytes
+    from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import bench_digest, bench_table
+    from rar_cli.report.tables import bench_digest, bench_table
 
     if out is not None:
         write_bytes((to_json(result) + "\n").encode(), out)
@@ -77,22 +95,22 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
     echo(to_json(bench_digest(result)))
 
 
-def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
 
-    if record["error"] is not None:
-        warn(record["error"])
+    if record.error is not None:
+        warn(record.error)
     if as_json:
-        echo(to_json(record))
-    elif record["error"] is None and not quiet:
-        echo(f"{record['input']}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
-        if "explanation" in record:
-            echo(f"  {record['explanation']}")
+        echo(to_json(record.as_dict()))
+    elif record.error is None and not quiet:
+        echo(f"{record.input}: {record.score:.1f} ({record.verdict}): {record.description}")
+        if record.explanation is not None:
+            echo(f"  {record.explanation}")
 
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import holdings_table
+    from rar_cli.report.tables import holdings_table
 
     rows = [
         {
@@ -116,7 +134,7 @@ def print_weights(weights: Weights, as_json: bool) -> None:
 
 
 def print_sizes(name: str, found: Sizes) -> None:
-    from rar_cli.report.words import sizes_table
+    from rar_cli.report.tables import sizes_table
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,7 @@ def train_command(
 ) -> None:
     """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
     with guarded():
+        from rar_cli.jobs.names import check_empty
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
         from rar_cli.train.run import train as run_training
@@ -46,6 +48,8 @@ def train_command(
             return
         if not data:
             raise UsageError("--data: give at least one folder of clean photographs")
+        if not resume and os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
+            check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
         say: Callable[[str], None] = (lambda text: None) if quiet else note
         with signals() as stop:

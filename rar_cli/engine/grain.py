@@ -16,6 +16,9 @@ from rar_cli.types import PLACE, Assessment, Degradation, Plan
 
 NOISE = Degradation.NOISE
 
+CLEAR = 0.08
+"""Severity up to which noise counts as none."""
+
 
 def grain_stays(wanted: frozenset[Degradation]) -> bool:
     """Whether noise is to stay while something else is removed."""
@@ -24,10 +27,9 @@ def grain_stays(wanted: frozenset[Degradation]) -> bool:
 
 @dataclass(frozen=True)
 class Grain:
-    """A model for the loop whose grain stays. clear: severity up to which noise counts as none."""
+    """A model for the loop whose grain stays."""
 
     model: Restoring
-    clear: float
 
     def assess(self, latent: Tensor) -> Assessment:
         """As the model's."""
@@ -35,7 +37,7 @@ class Grain:
 
     def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
         """latent (b, c, h, w) -> the same without what its plan removes, and with its grain."""
-        noisy = assessment.severities[:, PLACE[NOISE]] > self.clear
+        noisy = assessment.severities[:, PLACE[NOISE]] > CLEAR
         if not noisy.any():  # the loop has just read this assessment: nothing is waited for
             return self.model.transport(latent, assessment, plans, origin)
         wider = [replace(p, remove=p.remove | {NOISE}) if n else p for p, n in zip(plans, noisy.tolist(), strict=True)]

@@ -16,7 +16,7 @@ from rar_cli.engine.tone import Tone
 from rar_cli.errors import UsageError
 from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import Pass, Restoring, rounds, settle
-from rar_cli.types import ALL, Assessment, Degradation, Restoration
+from rar_cli.types import ALL, Assessment, Bounds, Degradation, Restoration
 
 OnPass = Callable[[Pass], None]
 
@@ -88,14 +88,20 @@ def restoring(engine: Engine, policy: Policy) -> Restoring:
     model: Restoring = engine
     if engine.model.codec.linear:
         model = Tone(engine)
-    return Grain(model, engine.policy.clear_noise) if grain_stays(policy.wanted) else model
+    return Grain(model) if grain_stays(policy.bounds.wanted) else model
 
 
-def wanted_of(only: Sequence[Degradation], keep: Sequence[Degradation]) -> frozenset[Degradation]:
-    """What may be removed: just `only`, or all but `keep`. Raises UsageError where both are given."""
+def bounds_of(
+    max_rounds: int = 4,
+    accept_score: float | None = None,
+    only: Sequence[Degradation] = (),
+    keep: Sequence[Degradation] = (),
+) -> Bounds:
+    """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given."""
     if only and keep:
         raise UsageError("--only and --keep exclude each other: give one of them")
-    return frozenset(only) if only else ALL - frozenset(keep)
+    wanted = frozenset(only) if only else ALL - frozenset(keep)
+    return Bounds(max_rounds, accept_score, wanted, bool(only))
 
 
 def _on_canvases(

@@ -24,11 +24,10 @@ SEEN = 0.1
 """Severity of either from which the far view counts."""
 
 FAR_PX = 160
-"""Least shorter side of a reduced picture. Of those tried, 107 to 320 px, the best or near it for pictures of 321 to
-750 px alike; without a reduction there is nothing to see that is not seen already."""
+"""Least shorter side of a reduced picture (docs/decisions.md#tone)."""
 
 FAR_SHARE = 0.5
-"""Of what comes of the reduced picture in the colours; of a third to all of it the best or near it."""
+"""Weight of the far view in the colours (docs/decisions.md#tone)."""
 
 
 def reduction_of(latent: Tensor, factor: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rar_cli.report.record import Record, to_json
+from rar_cli.report.record import PictureRecord
 from rar_cli.report.text import printable
 from rar_cli.report.words import round_line
 from rar_cli.types import Round
@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, total: int, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
         self.total, self.as_json, self.quiet, self.to_stderr = total, as_json, quiet, to_stderr
         self.log_progress = log_progress
-        self.records: list[Record] = []
+        self.records: list[PictureRecord] = []
         self.counts = {"restored": 0, "accepted": 0, "skipped": 0, "failed": 0}
         self.rounds = 0
         self.pixels = 0
@@ -49,19 +49,25 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def __call__(self, record: Record) -> None:
-        self.counts[record["status"]] += 1
-        self.rounds += max(len(record["rounds"]) - 1, 0)
-        if record["status"] != "skipped":
-            self.pixels += (record["width"] or 0) * (record["height"] or 0)
+    def __call__(self, record: PictureRecord) -> None:
+        self.counts[record.status] += 1
+        self.rounds += max(len(record.rounds) - 1, 0)
+        if record.status != "skipped":
+            self.pixels += record.pixels
         if self.as_json:
-            sys.stdout.write(to_json(record) + "\n")
+            sys.stdout.write(record.to_json() + "\n")
             sys.stdout.flush()
-        elif len(self.records) < MOST_ROWS and (record["status"] == "failed" or self.total <= MOST_ROWS):
+        elif len(self.records) < MOST_ROWS and (record.status == "failed" or self.total <= MOST_ROWS):
             self.records.append(record)
-        if record["error"] and (self.as_json or self.quiet):
-            sys.stderr.write(f"rar: {printable(record['error'])}\n")
+        if record.error and (self.as_json or self.quiet):
+            sys.stderr.write(f"rar: {printable(record.error)}\n")
         self._show()
+
+    def expect(self, total: int) -> None:
+        """So many pictures are to come."""
+        self.total = total
+        if self.bar is not None:
+            self.bar.update(self.task, total=total)
 
     def show_round(self, this: Round) -> None:
         """One line per round of a picture that is restored alone: bars on a terminal, plain elsewhere."""

@@ -5,23 +5,26 @@ A plan says what one round removes, and how far it goes. The policy makes it, or
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Protocol, TypeVar
 
-from rar_cli.types import ALL, DEGRADATIONS, PLACE, Decision, Degradation, Look, Plan, StopPolicy, Verdict
+from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look, Plan, Verdict
 
 LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
-"""What concerns the light of the whole picture."""
+SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
 
 
 class Policy(Protocol):
     """Decides for one picture after each assessment."""
 
     @property
-    def wanted(self) -> frozenset[Degradation]:
-        """What may be removed at all."""
+    def bounds(self) -> Bounds:
+        """What a user allows."""
+        ...
+
+    def within(self, bounds: Bounds) -> Policy:
+        """The same policy within other bounds."""
         ...
 
     def about(self) -> dict[str, object]:
@@ -33,21 +36,41 @@ class Policy(Protocol):
         ...
 
 
+class Forecasting(Protocol):
+    """Heads of gain."""
+
+    def expected(self, look: Look, plans: Sequence[Plan]) -> Sequence[Gain]:
+        """What each plan would gain over the picture as it was seen."""
+        ...
+
+    def found(self, before: Look, after: Look) -> Gain:
+        """What the later look is better by."""
+        ...
+
+
+P = TypeVar("P", "FixedPolicy", "SimplePolicy", "GainPolicy")
+
+
+def _about(policy: P) -> dict[str, object]:
+    bounds = {**asdict(policy.bounds), "wanted": sorted(policy.bounds.wanted)}
+    return {"kind": type(policy).__name__, "bounds": bounds}
+
+
 @dataclass(frozen=True)
 class FixedPolicy:
     """Carries out given plans, whatever is seen: what benchmarks compare with, and how plans are tried."""
 
     plans: tuple[Plan, ...] = (Plan(),)
-    clear_noise: float = 0.0
+    bounds: Bounds = Bounds()
 
-    @property
-    def wanted(self) -> frozenset[Degradation]:
-        """All that any of the plans removes."""
-        return frozenset().union(*(plan.remove for plan in self.plans)) if self.plans else ALL
+    def within(self, bounds: Bounds) -> FixedPolicy:
+        """The same plans, of which only what may be removed is removed."""
+        plans = (replace(plan, remove=plan.remove & bounds.wanted) for plan in self.plans)
+        return FixedPolicy(tuple(plan for plan in plans if plan.remove)[: bounds.max_rounds], bounds)
 
     def about(self) -> dict[str, object]:
-        """The plans, as JSON has them."""
-        return {"plans": [{"remove": sorted(p.remove), "strength": p.strength} for p in self.plans]}
+        """Everything that changes a decision, as JSON has it."""
+        return _about(self) | {"plans": [{**asdict(p), "remove": sorted(p.remove)} for p in self.plans]}
 
     def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
         """The next plan, as long as there is one."""
@@ -57,119 +80,116 @@ class FixedPolicy:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """Thresholds for what passes for something else (docs/decisions.md)."""
+class SimplePolicy:
+    """Accepts a picture or removes everything at once: for weights without heads of gain.
 
-    seen: float = 0.1
-    faint: float = 0.03
-    doubted: float = 0.4
-    beside: float = 0.2
-    stayed: float = 0.15
-    still_doubted: float = 0.3
-    stayed_gain: float = 10.0
-    dark: float = 0.2
-    slight_haze: float = 0.4
-    dark_gain: float = 11.0
-    too_dark: float = 0.35
-    fraction: float = 0.75
-    times_blur: float = 3.0
+    clear: severity in [0, 1] up to which nothing counts as wrong.
+    """
 
+    clear: float = 0.1
+    bounds: Bounds = Bounds()
 
-@dataclass(frozen=True)
-class ThresholdPolicy:
-    """Accept, revert or go on, by thresholds on the score and the severities."""
-
-    stop: StopPolicy
-    wanted: frozenset[Degradation] = ALL
-    doubt: Doubt = Doubt()
-
-    def limited(self, max_rounds: int, accept_score: float | None, wanted: frozenset[Degradation]) -> ThresholdPolicy:
-        """The same policy within what a user asks for; accept_score None: as fitted."""
-        accept = self.stop.accept_score if accept_score is None else accept_score
-        return replace(self, stop=replace(self.stop, max_rounds=max_rounds, accept_score=accept), wanted=wanted)
+    def within(self, bounds: Bounds) -> SimplePolicy:
+        """The same policy within other bounds."""
+        return replace(self, bounds=bounds)
 
     def about(self) -> dict[str, object]:
         """Everything that changes a decision, as JSON has it."""
-        return {**asdict(self), "wanted": sorted(self.wanted)}
-
-    @property
-    def clear_noise(self) -> float:
-        """Severity up to which noise counts as none."""
-        return self.stop.clear_severities(0)[PLACE[Degradation.NOISE]]
+        return _about(self) | {"clear": self.clear}
 
     def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
-        """Keep what helped, stop where nothing more is worth a round, else plan one."""
-        index, now = len(plans), looks[-1]
+        """One round for all that is wanted, where any of it is there."""
+        worst = looks[-1].of(*self.bounds.wanted)
         if plans:
-            best = max(look.score for look in looks[:-1])
-            if now.score < best + self._price_of_doubt(looks, plans):
-                reason = "what went may have been the light of the scene: the best round is kept"
-                return Decision(Verdict.REVERT, reason)
-            if now.score < best + (self.stop.first_gain if index == 1 else self.stop.min_gain):
-                reason = f"score {now.score:.1f} does not improve on {best:.1f}: the best round is kept"
-                return Decision(Verdict.REVERT, reason)
-        if now.score >= self.stop.accept_score:
-            return Decision(Verdict.ACCEPT, f"score {now.score:.1f} reaches {self.stop.accept_score:.1f}")
-        if not self._worth_removing(looks, plans):
-            left = now.of(*self._removable(looks))
-            what = "nothing left that another round removes" if plans else "nothing left to remove"
-            return Decision(Verdict.ACCEPT, f"{what}: severities at most {left:.2f}")
-        if index >= self.stop.max_rounds:
-            return Decision(Verdict.EXHAUSTED, f"{self.stop.max_rounds} rounds used")
-        plan = self.plan(looks)
-        waits = "; round 1 leaves low light and haze" if plan.restart else ""
-        return Decision(Verdict.REPEAT, f"score {now.score:.1f} is below {self.stop.accept_score:.1f}{waits}", plan)
+            return Decision(Verdict.EXHAUSTED, "everything was removed at once")
+        if self.bounds.good_enough(looks[-1]):
+            return Decision(Verdict.ACCEPT, f"score {looks[-1].score:.0f} is good enough")
+        if worst <= self.clear:
+            return Decision(Verdict.ACCEPT, f"nothing to remove: severities at most {worst:.2f}")
+        if not self.bounds.max_rounds:
+            return Decision(Verdict.EXHAUSTED, "no rounds allowed")
+        return Decision(Verdict.REPEAT, f"severity {worst:.2f}", Plan(self.bounds.wanted))
 
-    def plan(self, looks: Sequence[Look]) -> Plan:
-        """All that is wanted; round 1 leaves light in doubt, and goes part of its way for low resolution."""
-        if len(looks) > 1:
-            return Plan(self._removable(looks))
-        waits = self._light_waits(looks[0])
-        strength = self.doubt.fraction if self._resolution_is_worst(looks[0]) else 1.0
-        return Plan(self.wanted - LIGHT if waits else self.wanted, strength, restart=waits)
 
-    def _removable(self, looks: Sequence[Look]) -> frozenset[Degradation]:
-        """What is wanted; after round 1 only what the input showed."""
-        if len(looks) == 1:
-            return self.wanted
-        return frozenset(d for d in self.wanted if looks[0].of(d) >= self.doubt.seen)
+@dataclass(frozen=True)
+class Prices:
+    """What a plan's expected gain has to pay for, fitted with the heads.
 
-    def _worth_removing(self, looks: Sequence[Look], plans: Sequence[Plan]) -> bool:
-        clear = dict(zip(DEGRADATIONS, self.stop.clear_severities(len(plans)), strict=True))
-        if len(plans) == 1 and plans[0].restart:
-            clear |= dict.fromkeys(LIGHT, self.doubt.stayed)
-        return any(looks[-1].of(d) > clear[d] for d in self._removable(looks))
+    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: what
+    `--only` lowers the price of a round by, for who names a degradation has seen it.
+    """
 
-    def _light_waits(self, look: Look) -> bool:
-        light, other = self.wanted & LIGHT, self.wanted - LIGHT
-        in_doubt = self.doubt.faint <= look.of(*light) < self.doubt.doubted
-        return self.stop.max_rounds > 1 and in_doubt and look.of(*other) >= self.doubt.beside
+    round_db: float = 0.2
+    risk: float = 0.5
+    named_db: float = 2.0
 
-    def _resolution_is_worst(self, look: Look) -> bool:
-        severity = look.of(*self.wanted & {Degradation.LOW_RESOLUTION})
-        blur = look.of(*self.wanted & {Degradation.BLUR})
-        return severity >= max(look.of(*self.wanted), self.doubt.times_blur * blur)
 
-    def _price_of_doubt(self, looks: Sequence[Look], plans: Sequence[Plan]) -> float:
-        """What the score has to gain where the light that went may have been the scene's; -inf: nothing."""
-        index, waited = len(plans), plans[0].restart
-        if waited and index == 1:
-            return -math.inf
-        price = self._price_of_darkness(looks[0], looks[-1])
-        light = looks[-2].of(*self._removable(looks[:-1]) & LIGHT)
-        if waited and index == 2 and self.doubt.stayed < light < self.doubt.still_doubted:
-            price = max(price, self.doubt.stayed_gain)
-        return price
+@dataclass(frozen=True)
+class GainPolicy:
+    """Of all plans the one whose expected gain is worth most; none where that is not worth a round.
 
-    def _price_of_darkness(self, before: Look, after: Look) -> float:
-        """Where a hazy picture that was not dark comes out dark, and its haze does not explain it."""
-        doubt, was, now = self.doubt, before.of(Degradation.LOW_LIGHT), after.of(Degradation.LOW_LIGHT)
-        haze = before.of(Degradation.HAZE)
-        if haze < doubt.seen or was >= doubt.dark or now <= doubt.dark:
-            return -math.inf
-        if now > doubt.too_dark:
-            return math.inf
-        return doubt.dark_gain if haze < doubt.slight_haze else -math.inf
+    After a round the heads compare the picture with the one before: a round that more likely lost is put back.
+    """
+
+    forecast: Forecasting = field(repr=False)
+    prices: Prices = Prices()
+    bounds: Bounds = Bounds()
+
+    def within(self, bounds: Bounds) -> GainPolicy:
+        """The same policy within other bounds."""
+        return replace(self, bounds=bounds)
+
+    def about(self) -> dict[str, object]:
+        """Everything that changes a decision, as JSON has it."""
+        return _about(self) | {"prices": asdict(self.prices)}
+
+    def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
+        """Keep what helped; then go on as long as a plan is worth a round."""
+        now = looks[-1]
+        found = self.found(looks, plans) if plans else None
+        if found is not None and found < 0:
+            return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB: put back", found_db=found)
+        if self.bounds.good_enough(now):
+            return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
+        best, gain = self.best(now)
+        if best is None or self.worth(gain) < 0:
+            reason = "nothing may be removed" if best is None else f"another plan would gain {gain.mean_db:+.1f} dB"
+            return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
+        if len(plans) >= self.bounds.max_rounds:
+            reason = f"{self.bounds.max_rounds} rounds used"
+            return Decision(Verdict.EXHAUSTED, reason, expected_db=gain.mean_db, found_db=found)
+        return Decision(Verdict.REPEAT, f"should gain {gain.mean_db:.1f} dB", best, gain.mean_db, found)
+
+    def worth(self, gain: Gain) -> float:
+        """What a gain is worth in dB, less its risk and one round."""
+        price = self.prices.round_db - self.prices.named_db * self.bounds.named
+        return gain.mean_db - self.prices.risk * max(gain.mean_db - gain.low_db, 0.0) - price
+
+    def best(self, look: Look) -> tuple[Plan | None, Gain]:
+        """The plan that is worth most, and its gain; None where nothing may be removed."""
+        trials = list(candidates(look, self.bounds.wanted))
+        if not trials:
+            return None, Gain(0.0, 0.0)
+        gains = self.forecast.expected(look, trials)
+        return max(zip(trials, gains, strict=True), key=lambda pair: self.worth(pair[1]))
+
+    def found(self, looks: Sequence[Look], plans: Sequence[Plan]) -> float:
+        """What the last round gained in dB: what the pair of pictures says, and what was expected of its plan."""
+        (expected,) = self.forecast.expected(looks[-2], plans[-1:])
+        return (self.forecast.found(looks[-2], looks[-1]).mean_db + expected.mean_db) / 2
+
+
+def candidates(look: Look, wanted: frozenset[Degradation], strengths: Sequence[float] = (1.0, 0.5)) -> Iterator[Plan]:
+    """The plans worth comparing: everything, parts of it by kind, and parts of it by what is seen most."""
+    order = sorted(wanted, key=lambda d: -look.severities[PLACE[d]])
+    parts = [
+        wanted, wanted - LIGHT, wanted & LIGHT, wanted & SCENE, wanted - SCENE,
+        wanted - {Degradation.LOW_LIGHT}, wanted - {Degradation.HAZE}, wanted - frozenset(order[:1]),
+        *(frozenset(order[:count]) for count in range(1, 5)), *(frozenset({d}) for d in order[1:4]),
+    ]  # fmt: skip
+    for part in dict.fromkeys(part for part in parts if part):
+        for strength in strengths:  # memory begins anew after a round that leaves something
+            yield Plan(part, strength, restart=part != ALL or strength < 1.0)
 
 
 def stopped(policy: Policy, looks: Sequence[Look], plans: Sequence[Plan]) -> int:

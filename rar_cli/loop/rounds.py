@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.loop.policy import Policy
-from rar_cli.types import Assessment, Look, Plan, Restoration, Round, Verdict
+from rar_cli.types import DEGRADATIONS, Assessment, Look, Plan, Restoration, Round, Verdict
 
 
 class Restoring(Protocol):
@@ -64,7 +64,17 @@ def rounds(model: Restoring, latent: Tensor, policy: Policy) -> Generator[Pass, 
         decisions = [policy.decide(looks[picture], plans[picture]) for picture in pictures]
         seconds = (time.perf_counter() - started) / len(pictures)
         judged = tuple(
-            Round(index, looks[p][-1].score, looks[p][-1].named, d.verdict, d.reason, seconds, d.plan)
+            Round(
+                index,
+                looks[p][-1].score,
+                looks[p][-1].named,
+                d.verdict,
+                d.reason,
+                seconds,
+                d.plan,
+                d.expected_db,
+                d.found_db,
+            )
             for p, d in zip(pictures, decisions, strict=True)
         )
         yield Pass(index, tuple(pictures), judged, latent)
@@ -99,8 +109,11 @@ def carried(
 
 def looks_of(assessment: Assessment) -> list[Look]:
     """An assessment as plain numbers, one look per picture; one transfer from the device."""
-    table = torch.cat([assessment.score[:, None], assessment.severities], 1).float().cpu().tolist()
-    return [Look(score, tuple(severities)) for score, *severities in table]
+    columns = [assessment.score[:, None], assessment.severities]
+    columns += [] if assessment.state is None else [assessment.state]
+    table = torch.cat([column.float() for column in columns], 1).cpu().tolist()
+    last = 1 + len(DEGRADATIONS)
+    return [Look(row[0], tuple(row[1:last]), tuple(row[last:])) for row in table]
 
 
 def _rows(x: Tensor, stay: Sequence[int]) -> Tensor:

@@ -24,7 +24,8 @@ class AssessorParams:
     width of the stem, none where empty. blur_reach, blur_width: lags of the cepstrum that blur is read from
     and width of its description, which makes blur_tokens more tokens of the condition, its last; a reach of
     0 goes without. cell_px: the codec's factor, which only this reading asks for. frames: outside training, the
-    assessment of a large picture is the mean of those of the whole and of frames**2 parts of it; 0 goes without."""
+    assessment of a large picture is the mean of those of the whole and of frames**2 parts of it; 0 goes without.
+    gain_width, gain_members: of the heads of gain; a width of 0 goes without."""
 
     channels: int = 48
     stem: tuple[int, ...] = (64, 96, 160)
@@ -40,6 +41,8 @@ class AssessorParams:
     blur_tokens: int = 1
     cell_px: int = 4
     frames: int = 0
+    gain_width: int = 0
+    gain_members: int = 1
 
     def __post_init__(self) -> None:
         if self.stem_blocks and len(self.stem_blocks) != len(self.stem):
@@ -51,6 +54,11 @@ class AssessorParams:
     def statistics(self) -> int:
         """Numbers that describe the whole latent: four per channel and one per feature of the stem."""
         return 4 * self.channels + self.stem[-1]
+
+    @property
+    def gain_features(self) -> int:
+        """Numbers of one assessment that the heads of gain read."""
+        return (3 + len(DEGRADATIONS)) * self.width + self.statistics
 
     @property
     def condition_tokens(self) -> int:

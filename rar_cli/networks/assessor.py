@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rar_cli.networks.adapters import AssessorParams, BlurTokens, ImageAdapter, TextAdapter
 from rar_cli.networks.frames import FRAMED_CELLS, Frame, frames_of
+from rar_cli.networks.gain import GainHeads
 from rar_cli.networks.llama import Llama
 from rar_cli.types import DEGRADATIONS, Assessment, Conditioned
 
@@ -82,6 +83,8 @@ class Assessor(Assessing):
         self.severity_bias = nn.Parameter(torch.full((len(DEGRADATIONS),), -1.5))
         self.text_adapter = TextAdapter(params)
         self.blur = BlurTokens(params) if params.blur_reach else None
+        features = params.gain_features
+        self.gain = GainHeads(features, params.gain_width, params.gain_members) if params.gain_width else None
 
     def assess(self, latent: Tensor, tile: int | None = None) -> Assessment:
         """latent (b, c, h, w) -> its assessment; tile: cells per side from which the stem runs in exact tiles."""
@@ -99,13 +102,17 @@ class Assessor(Assessing):
         score = 100.0 * torch.sigmoid(self.score_head(answers[:, 0]).squeeze(-1).float() + direct[:, 0])
         logits = (answers[:, 1:] * self.severity_head).sum(-1).float() + self.severity_bias + direct[:, 1:]
         severities = torch.sigmoid(logits)
+        features = features_of(hidden, statistics, views)
+        state = None if self.gain is None else self.gain.state(features)
         extra = None if blur is None else rearrange(blur[1], "b (n d) -> b n d", n=self.params.blur_tokens)
         return Assessment(
-            score=rearrange(score, "(f b) -> f b", f=views).mean(0) if frames else score,
+            score=self._score(score, state, views),
             severities=rearrange(severities, "(f b) n -> f b n", f=views).mean(0) if frames else severities,
             hidden=rearrange(hidden, "(f b) m d -> b f m d", f=views),
             by_view=rearrange(severities, "(f b) n -> b f n", f=views),
             extra=extra,
+            features=features,
+            state=state,
         )
 
     def condition(
@@ -123,6 +130,12 @@ class Assessor(Assessing):
             condition = torch.cat([condition, assessment.extra.to(condition.dtype)], 1)
         return condition
 
+    def _score(self, by_view: Tensor, state: Tensor | None, views: int) -> Tensor:
+        """Of the heads of gain where there are any; else the mean of what each view says."""
+        if self.gain is not None and state is not None:
+            return self.gain.score(state)
+        return rearrange(by_view, "(f b) -> f b", f=views).mean(0) if views > 1 else by_view
+
     def _frames(self, latent: Tensor) -> tuple[Frame, ...]:
         """What to look at of latent (b, c, h, w); a crop in training is one look already."""
         if self.training or min(latent.shape[-2:]) < FRAMED_CELLS:
@@ -130,7 +143,19 @@ class Assessor(Assessing):
         return frames_of(self.params.grid, self.params.frames)
 
     def let_learn(self, on: bool) -> None:
-        """Let the assessor learn, or nothing of it; its blur reader, which was fitted before, stays."""
+        """Let the assessor learn, or nothing of it; its blur reader and its heads of gain are fitted apart."""
         self.requires_grad_(on)
+        if self.gain is not None:
+            self.gain.requires_grad_(False)
         if self.blur is not None:
             self.blur.reader.requires_grad_(False)
+
+
+def features_of(hidden: Tensor, statistics: Tensor, views: int) -> Tensor:
+    """hidden (f b, m, d) with its queries last, statistics (f b, s) -> what the heads of gain read, (b, k).
+
+    The first token, the mean of the image tokens, every query, and the statistics; means over the f views.
+    """
+    queries = 1 + len(DEGRADATIONS)
+    parts = [hidden[:, 0], hidden[:, 1:-queries].mean(1), hidden[:, -queries:].flatten(1), statistics]
+    return reduce(torch.cat([part.float() for part in parts], 1), "(f b) k -> b k", "mean", f=views)

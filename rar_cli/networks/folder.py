@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from rar_cli.errors import RarError, WeightsError
 
-FORMAT = 2
-"""Version of the weights folder; since 2, layer norms stand where RMS norms did in the restorer."""
+FORMAT = 3
+"""Version of the weights folder; since 3, prices stand where thresholds did."""
 
 COMPONENTS = ("autoencoder.", "core.", "transformer.")
 """Where the parts at paper scale hold their public components, which are saved in their own form."""
@@ -67,9 +67,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_about(folder: Path, policy: Mapping[str, Any]) -> None:
-    """Write `rar.json`, last of all."""
-    (folder / "rar.json").write_text(json.dumps({"format": FORMAT, "policy": policy}, indent=2) + "\n")
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write `rar.json`, last of all: the version, and what the weights need to be used."""
+    (folder / "rar.json").write_text(json.dumps({"format": FORMAT, **about}, indent=2) + "\n")
 
 
 def write_part(module: Any, folder: Path, dtype: torch.dtype) -> None:

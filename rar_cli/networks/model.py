@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rar_cli.loop.policy import ThresholdPolicy
+from rar_cli.loop.policy import GainPolicy, Policy, Prices, SimplePolicy
 from rar_cli.loop.transport import transport
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.folder import load_part, params_of, read_about, read_json, usable, write_about, write_part
+from rar_cli.networks.gain import Forecast
 from rar_cli.networks.large.assessor import LanguageAssessor, LanguageParams
 from rar_cli.networks.large.codec import AutoencoderCodec, AutoencoderParams
 from rar_cli.networks.large.restorer import TransformerParams, TransformerRestorer
 from rar_cli.networks.restorer import Restorer, RestorerParams
-from rar_cli.types import DEGRADATIONS, Assessment, Plan, StopPolicy
+from rar_cli.types import DEGRADATIONS, Assessment, Plan
 
 PARTS = ("codec", "assessor", "restorer")
 
@@ -65,18 +66,18 @@ class RarParams:
 
 
 class Rar(nn.Module):
-    """The whole model. `policy` holds the thresholds of the verdict fitted with these weights.
+    """The whole model. prices: what a plan has to gain, fitted with these weights.
 
     pretrained: take the public components' weights from where their params say; else random ones.
     folder: a weights folder that holds the components.
     """
 
     def __init__(
-        self, params: RarParams, policy: StopPolicy | None = None, pretrained: bool = False, folder: Path | None = None
+        self, params: RarParams, prices: Prices | None = None, pretrained: bool = False, folder: Path | None = None
     ) -> None:
         super().__init__()
         self.params = params
-        self.policy = ThresholdPolicy(policy or StopPolicy())
+        self.prices = prices or Prices()
         self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
         self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
         self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
@@ -87,6 +88,12 @@ class Rar(nn.Module):
         if isinstance(params, tuple(LARGE.values())):
             return module(params, pretrained, None if folder is None else folder / name)
         return module(params)
+
+    @property
+    def policy(self) -> Policy:
+        """By the heads of gain, or the simple one for weights without."""
+        heads = getattr(self.assessor, "gain", None)
+        return SimplePolicy() if heads is None else GainPolicy(Forecast(heads), self.prices)
 
     def assess(self, latent: Tensor) -> Assessment:
         """latent (b, c, h, w) -> assessment of b pictures."""
@@ -127,7 +134,7 @@ class Rar(nn.Module):
         for name in PARTS:
             kind = torch.float32 if name == "codec" else dtype  # the codec is small, and exact
             write_part(getattr(self, name), folder / name, kind)
-        write_about(folder, asdict(self.policy.stop))
+        write_about(folder, {"prices": asdict(self.prices)})
 
     @classmethod
     def load(cls, folder: Path) -> Rar:
@@ -136,7 +143,7 @@ class Rar(nn.Module):
             about = read_about(folder)
             configs = {name: read_json(folder / name / "config.json") for name in PARTS}
             params = RarParams(**{name: part_params(name, config) for name, config in configs.items()})
-            model = cls(params, StopPolicy(**about["policy"]), folder=folder)
+            model = cls(params, params_of(Prices, about["prices"]), folder=folder)
             for name in PARTS:
                 load_part(getattr(model, name), folder / name)
         return model.eval().requires_grad_(False)

@@ -18,6 +18,21 @@ StageKind = Literal["assessor", "restorer", "end_to_end"]
 OptimizerName = Literal["adamw", "muon"]
 Learner = Literal["all", "assessor", "restorer"]
 
+SHARES = (
+    "partial",
+    "at_zero",
+    "focused",
+    "unrolled",
+    "retoned",
+    "grey",
+    "resaved",
+    "camera",
+    "lifelike",
+    "drawn",
+    "dim",
+)
+"""Settings of a stage that are shares of its pictures."""
+
 
 @dataclass(frozen=True)
 class Crops:
@@ -54,6 +69,11 @@ class Stage:
     without colours, their noise alike in all channels, as scans of old prints have it; a quarter of them tinted.
     resaved: share of pictures, clean or degraded, that were written once more as a fine JPEG or WebP; neither
     severities nor target know of it. detail: weight of `log_detail` beside `loss`, for what is fine in the error.
+    camera: share of pictures that a camera shoots: low light is exposure that it lacks, noise its sensor's, and the
+    target is what it makes of the scene without them. lifelike: share of pictures whose haze, rain, snow, blur and
+    motion blur are made as light makes them, with depth and lamps. drawn: share of pictures that are no photographs
+    (text, screens, charts, stars, black), most of them clean. dim: share of photographs that are dim, dusky, pale or
+    misty by nature, and clean.
     """
 
     name: str
@@ -75,6 +95,10 @@ class Stage:
     grey: float = 0.0
     resaved: float = 0.0
     detail: float = 0.0
+    camera: float = 0.0
+    lifelike: float = 0.0
+    drawn: float = 0.0
+    dim: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = sorted({name for stack in self.focus for name in stack.split("+")} - set(DEGRADATIONS))
@@ -88,6 +112,9 @@ class Stage:
             raise UsageError(f'stage {self.name}: keeps needs kind = "restorer" and loss = "log_mse"')
         if self.detail and self.kind != "restorer":
             raise UsageError(f'stage {self.name}: detail needs kind = "restorer"')
+        for setting in SHARES:
+            if not 0.0 <= getattr(self, setting) <= 1.0:
+                raise UsageError(f"stage {self.name}: {setting} must lie in [0, 1], got {getattr(self, setting)}")
         if not self.crops:
             raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
         if self.kind != "restorer" and any(crops.windows > 1 for crops in self.crops):
@@ -181,9 +208,8 @@ def load_config(path: Path) -> TrainConfig:
         table = tomllib.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
-    model = table.pop("model", {})
     try:
-        params = RarParams(**{name: part_params(name, part) for name, part in model.items()})
+        params = _model(table.pop("model", {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: [model]: {error}") from error
     listed = table.pop("stages", [])
@@ -193,6 +219,14 @@ def load_config(path: Path) -> TrainConfig:
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")
     return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
+
+
+def _model(table: dict[str, dict[str, Any]]) -> RarParams:
+    """The parts; a restorer that names no number of condition tokens takes as many as the assessor makes."""
+    parts = {name: part_params(name, part) for name, part in table.items() if name != "restorer"}
+    made = parts["assessor"] if "assessor" in parts else RarParams().assessor
+    restorer = {"condition_tokens": made.condition_tokens, **table.get("restorer", {})}
+    return RarParams(**parts, restorer=part_params("restorer", restorer))
 
 
 def _stage(table: dict[str, Any], path: Path) -> Stage:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from rar_cli.loop.rounds import rounds, settle
 from rar_cli.networks.model import Rar
-from rar_cli.synthesis.degradations import recompress
-from rar_cli.synthesis.recipes import STACKED, quantise, stack
+from rar_cli.synthesis.compression import recompress
+from rar_cli.synthesis.pixels import quantise
+from rar_cli.synthesis.recipes import STACKED, stack
 from rar_cli.train.data import Photo
 from rar_cli.types import DEGRADATIONS, Degradation
 

@@ -152,7 +152,7 @@ class LanguageAssessor(Assessing):
 class QueryAdapter(nn.Module):
     """Hidden states of the core -> condition tokens: learned queries that attend to them.
 
-    The first nine queries are those of the degradations; each knows the severity found and the
+    The first queries are those of the degradations; each knows the severity found and the
     severity to remove, which is how steering reaches the restorer.
     """
 
@@ -170,7 +170,7 @@ class QueryAdapter(nn.Module):
         self.leave = nn.Linear(width, params.tokens_per_query * params.condition_width)
 
     def forward(self, hidden: Tensor, present: Tensor, remove: Tensor) -> Tensor:
-        """hidden (b, m, w), severities (b, 9) twice -> (b, queries * tokens_per_query, d)."""
+        """hidden (b, m, w), severities (b, degradations) twice -> (b, queries * tokens_per_query, d)."""
         queries = self.queries.expand(hidden.shape[0], -1, -1)
         named, free = queries[:, : len(DEGRADATIONS)], queries[:, len(DEGRADATIONS) :]
         named = named + self.asked(torch.stack([present, remove], dim=-1).to(named.dtype))
