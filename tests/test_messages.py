@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.networks.model import Rar
-from rar_cli.train import checkpoint
+from rar_cli.train.run import checkpoint
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import ROOT
 from tests.fakes import tiny_params
@@ -67,6 +67,7 @@ def place(tmp_path_factory):
     (root / "loop").symlink_to(root / "loop")
     (root / "file").write_text("x")
     (root / "empty").mkdir()
+    (root / "deep.jsonl").write_text(200_000 * "[" + "\n")
     for name, text in CONFIGS.items():
         (root / f"{name}.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     return root
@@ -76,7 +77,7 @@ RESTORE = ["restore", "in", "out"]
 TABLE = [
     (["restore", "\\[/x]", "out"], 2, "\\[/x]: no pictures found"),
     (["restore", "[/bold]nothing.png", "out"], 2, "[/bold]nothing.png: no pictures found"),
-    (["restore", "loop", "out"], 2, "loop: no such file or folder"),
+    (["restore", "loop", "out"], 2, "loop: cannot be read"),
     (["restore", LONG, "out"], 2, "File name too long"),
     (["restore", "in", LONG], 2, "File name too long"),
     (["restore", "in", "file"], 2, "is a file; several pictures need a folder"),
@@ -97,7 +98,15 @@ TABLE = [
     ([*RESTORE, "--shard", "1/" + 5000 * "9"], 2, "write I/N"),
     ([*RESTORE, "--only", "fog"], 2, "--only fog: unknown"),
     ([*RESTORE, "--weights", "w", "--log", "in"], 2, "in: "),
-    (["assess", "loop"], 2, "loop: no such file or folder"),
+    ([*RESTORE, "--weights", "w", "--log", "/dev/full"], 2, "/dev/full: "),
+    ([*RESTORE, "--weights", "w", "--log", "deep.jsonl"], 2, "deep.jsonl: "),
+    ([*RESTORE, "--weights", "w", "--log", "loop/x"], 2, "loop/x: "),
+    ([*RESTORE, "--weights", "w", "--suffix", "/x"], 2, "--suffix /x: is a part of a name"),
+    (["restore", "in", "loop", "--weights", "w"], 2, "loop/rounds.jsonl: "),
+    (["restore", "in", "loop/x", "--weights", "w"], 2, "loop/x/rounds.jsonl: "),
+    ([*RESTORE, "--weights", "w", "--report", "file/x.html"], 2, "file/x.html: "),
+    (["assess", "in/a.png", "--weights", "w", "--heatmap", "loop/x.png"], 2, "loop/x.png: "),
+    (["assess", "loop"], 2, "loop: cannot be read"),
     (["assess", "in", "--weights", "broken"], 2, "broken: not usable weights"),
     (["bench", "loop"], 2, "loop: neither a folder nor a suite"),
     (["bench", LONG], 2, "File name too long"),
@@ -105,8 +114,8 @@ TABLE = [
     (["train", "--config", "in"], 2, "cannot read the training config"),
     (["train", "--config", LONG], 2, "File name too long"),
     *((["train", "--data", "in", "--config", f"{name}.toml"], 2, f"{name}.toml: ") for name in CONFIGS),
-    (["train", "--data", "empty"], 2, "no photographs"),
-    (["train", "--data", "in", "--warm-start", "list"], 2, "no photographs"),
+    (["train", "--data", "empty", "--quiet"], 2, "no photographs"),
+    (["train", "--data", "in", "--warm-start", "list", "--quiet"], 2, "no photographs"),
     (["download-weights", ""], 2, "'': no name for weights"),
     (["download-weights", "."], 2, "'.': no name for weights"),
     (["download-weights", "owner/.."], 2, "no name for weights"),
@@ -126,6 +135,19 @@ TABLE = [
 def test_every_fault_is_one_line_and_an_exit_code(place, monkeypatch, line, code, message):
     monkeypatch.chdir(place)
     check(CliRunner().invoke(app, line), code, message)
+
+
+def test_logs_that_are_endless_or_deep_are_bounded(place, tmp_path, monkeypatch):
+    """A device that never ends, and a log of which one line is 200,000 brackets, and one of 3 million letters."""
+    monkeypatch.chdir(place)
+    log = tmp_path / "out" / "rounds.jsonl"
+    log.parent.mkdir()
+    log.write_text(200_000 * "[" + "\n" + 3_000_000 * "a" + "\n")
+    for options in ([], ["--log", "/dev/zero"]):
+        line = ["restore", "in", str(log.parent), "--weights", "w", "--json", *options]
+        result = CliRunner().invoke(app, line)
+        assert result.exit_code == 0, result.stderr
+        assert len(result.stdout.splitlines()) == 1
 
 
 def check(result, code, message):
