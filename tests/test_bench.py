@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from rar_cli.bench.judging import average_precision, judge_assessor
+from rar_cli.bench.judging import average_precision, judge_assessor, judge_decisions
 from rar_cli.bench.metrics import CAP_DB, Metric, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
 from rar_cli.bench.run import bench
+from rar_cli.bench.simple import simple_policies
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
 from rar_cli.cli import app
 from rar_cli.engine.engine import Engine
@@ -192,6 +193,33 @@ def test_the_assessor_is_judged_by_rank_and_direction():
     assert found["direction_agreement"] == 1.0
     assert judge_assessor([row([10, 20], [20, 15.0])])["direction_agreement"] == 0.0
     assert found["mean_average_precision"] is None
+
+
+def test_decisions_are_judged_by_what_rounds_gained_and_which_were_put_back():
+    def row(best, *rounds):
+        keys = ("round", "psnr_db", "expected_gain_db")
+        return {"best_round": best, "rounds": [dict(zip(keys, (i, *r), strict=True)) for i, r in enumerate(rounds)]}
+
+    gained, back, lost = (
+        row(1, (20.0, 4.0), (25.0, None)),
+        row(0, (30.0, 1.0), (28.0, None)),
+        row(1, (20.0, 2.0), (19.0, None)),
+    )
+    found = judge_decisions([gained, back, lost])
+    assert found["rounds"] == 3
+    assert found["mean_gain_db"] == pytest.approx((5 - 2 - 1) / 3)
+    assert found["expectation_error_db"] == pytest.approx((1 + 3 + 3) / 3)
+    assert (found["put_back_of_lost"], found["put_back_of_gained"]) == (0.5, 0.0)
+    assert judge_decisions([])["mean_gain_db"] is None
+
+
+def test_simple_policies_are_peers_of_the_same_networks(busy):
+    simple = simple_policies(Engine(busy, CPU))
+    image = np.random.default_rng(0).random((24, 32, 3)).astype(np.float32)
+    assert list(simple) == ["remove everything once", "accept or remove everything"]
+    everything = simple["remove everything once"](image)
+    assert everything.shape == image.shape
+    assert not np.array_equal(everything, image)
 
 
 def test_measures_without_a_reference_are_ranked_beside_the_score_on_what_they_can_judge():
