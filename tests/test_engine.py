@@ -169,3 +169,22 @@ def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, mon
     difference = (whole.image - large.image).abs() * 255
     assert difference.mean() < 1, difference.mean()
     assert difference.max() < 4, difference.max()
+
+
+def test_strength_is_a_fraction_of_the_way_in_the_latent_and_exact_at_both_ends(busy):
+    engine, image = Engine(busy, CPU), torch.rand(2, 3, 24, 32)
+    steps = []
+    whole = restore(engine, image, policy(2), on_pass=steps.append, whole=True)
+    (half, other) = restore(engine, image, policy(2).within(bounds_of(strength=0.5)), whole=True)
+    again = restore(engine, image, policy(2).within(bounds_of(strength=1.0)), whole=True)
+    assert all(torch.equal(a.image, b.image) for a, b in zip(whole, again, strict=True))
+    middle = engine.decode(torch.lerp(steps[0].latent, steps[-1].latent, 0.5), (24, 32))
+    torch.testing.assert_close(torch.cat([half.image, other.image]), middle)
+    untouched = restore(engine, image, policy(2).within(bounds_of(strength=0.0)))
+    assert all(each.image is None and each.restoration.best_round == 0 for each in untouched)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1])
+def test_impossible_strengths_are_refused(strength):
+    with pytest.raises(ValueError, match="strength must lie"):
+        Bounds(strength=strength)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.networks.model import Rar
-from rar_cli.train import checkpoint
+from rar_cli.train.run import checkpoint
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import ROOT
 from tests.fakes import tiny_params

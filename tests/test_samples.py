@@ -16,7 +16,8 @@ from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.restore import restore
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import picture_to_image, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import picture_to_image
 from rar_cli.types import Plan
 from rar_cli.weights.find import find
 from tests.conftest import ROOT

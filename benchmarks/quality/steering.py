@@ -16,7 +16,8 @@ import torch
 
 from rar_cli.engine.engine import Engine, load
 from rar_cli.engine.restore import bounds_of, restore
-from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import as_8_bit
 from rar_cli.synthesis.pixels import Image, quantise
 from rar_cli.synthesis.recipes import stack
 from rar_cli.types import Degradation

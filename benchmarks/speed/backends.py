@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from rar_cli.bench.cost import median_seconds
 from rar_cli.compute.winograd import speed_up
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import picture_to_image, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import picture_to_image
 from rar_cli.weights.find import find, shipped
 
 Inputs = tuple[Tensor, Tensor, Tensor]

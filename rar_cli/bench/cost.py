@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.engine.engine import Engine, full_range
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.images import Picture, image_to_picture, read_picture
+from rar_cli.pictures.images import Picture, image_to_picture
 from rar_cli.types import Plan
 
 REPEATS = 5

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from skimage import restoration
 
 from rar_cli.errors import ImageError, UsageError
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.images import Picture, read_picture
+from rar_cli.pictures.images import Picture
 
 Image = NDArray[np.float32]
 Peer = Callable[[Image], Image]

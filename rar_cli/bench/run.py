@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rar_cli.bench.cost import cost
-from rar_cli.bench.judging import judge_assessor
+from rar_cli.bench.judging import judge_assessor, judge_decisions
 from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
@@ -111,6 +111,7 @@ def bench(
         "cost": _cost(suites, engine) if complete else None,
         "complete": complete,
         "assessor": judge_assessor(rows, metrics),
+        "decisions": judge_decisions(rows),
         "suites": summaries,
         "pictures": rows,
     }
@@ -158,7 +159,15 @@ def _row(
         "best_round": outcome.restoration.best_round,
         "stop": outcome.restoration.stop.value,
         "rounds": [
-            {"round": r.index, "score": r.score, **m} for r, m in zip(outcome.restoration.trace, per_round, strict=True)
+            {
+                "round": r.index,
+                "score": r.score,
+                "removes": sorted(r.plan.remove) if r.plan else None,
+                "expected_gain_db": r.expected_db,
+                "found_gain_db": r.found_db,
+                **m,
+            }
+            for r, m in zip(outcome.restoration.trace, per_round, strict=True)
         ],
         "truth": pair.truth,
         "found": [float(s) for s in outcome.restoration.trace[0].severities.values()],

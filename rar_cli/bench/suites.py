@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.pictures.images import FORMATS, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.synthesis.pixels import Image, greyed, quantise
 from rar_cli.synthesis.recipes import STACKED, Recipe, stack
 from rar_cli.synthesis.sensor import noise_severity

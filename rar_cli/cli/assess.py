@@ -19,7 +19,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import print_assessment
+from rar_cli.cli.printing import print_assessment, say_leftovers
 from rar_cli.types import TILE_PX
 
 
@@ -54,6 +54,7 @@ def assess_command(
 
         selection = Selection(recursive, tuple(exclude or ()))
         files = [None] if inputs == ["-"] else list(find(inputs, selection))
+        say_leftovers(selection.leftovers, quiet)
         only = files[0].source if len(files) == 1 and files[0] is not None else None
         if heatmap is not None:
             check([Claim(heatmap, "--heatmap", HEAT)], [found.source for found in files if found is not None])

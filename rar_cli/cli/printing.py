@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.leftovers import Leftovers
     from rar_cli.jobs.plan import Job
     from rar_cli.report.record import AssessmentRecord
     from rar_cli.train.sizes import Sizes
@@ -45,6 +46,12 @@ def warn(text: str) -> None:
     note(f"rar: {text}")
 
 
+def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
+    """What folders hold and rar leaves out, on stderr."""
+    if str(leftovers) and not quiet:
+        warn(str(leftovers))
+
+
 def print_job(job: Job, standing: Standing, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
@@ -65,7 +72,8 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
 
 
 def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report.words import summary_line, table
+    from rar_cli.report.tables import table
+    from rar_cli.report.words import summary_line
 
     table([record.as_dict() for record in summary.records], console)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
@@ -75,7 +83,7 @@ def print_summary(summary: Any, console: Console) -> None:
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
     from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import bench_digest, bench_table
+    from rar_cli.report.tables import bench_digest, bench_table
 
     if out is not None:
         write_bytes((to_json(result) + "\n").encode(), out)
@@ -102,7 +110,7 @@ def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> No
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import holdings_table
+    from rar_cli.report.tables import holdings_table
 
     rows = [
         {
@@ -126,7 +134,7 @@ def print_weights(weights: Weights, as_json: bool) -> None:
 
 
 def print_sizes(name: str, found: Sizes) -> None:
-    from rar_cli.report.words import sizes_table
+    from rar_cli.report.tables import sizes_table
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())

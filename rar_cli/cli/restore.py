@@ -22,7 +22,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, say_leftovers, warn
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -41,6 +41,9 @@ def restore_command(
         str | None, typer.Option(help="Remove just these, comma-separated.", metavar="NAMES")
     ] = None,
     keep: Annotated[str | None, typer.Option(help="Leave these alone.", metavar="NAMES")] = None,
+    strength: Annotated[
+        float, typer.Option(help="How far to go: 100 all of the way, 0 not at all.", min=0, max=100, metavar="0-100")
+    ] = 100.0,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
@@ -115,9 +118,10 @@ def restore_command(
         selection = Selection(recursive, tuple(exclude or ()))
         target = Target.of(inputs, output, log)
         jobs = [] if watch else plan(inputs, output, naming, selection, target.ours)
+        say_leftovers(selection.leftovers, quiet)
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
-            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
+            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, strength=strength, quality=quality,
             provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip

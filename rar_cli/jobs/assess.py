@@ -21,9 +21,11 @@ from rar_cli.jobs.request import Request, engine_of, weights_of
 from rar_cli.jobs.walk import STREAM, Found
 from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import looks_of
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
+from rar_cli.pictures.formats import FORMATS, WRITABLE
+from rar_cli.pictures.images import Picture, picture_to_image
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
 from rar_cli.report.record import AssessmentRecord, plan_to_json, rounded, rounded_db, rounded_score

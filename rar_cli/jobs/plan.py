@@ -11,10 +11,8 @@ from pathlib import Path
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.walk import STREAM, Found, Selection, find
-from rar_cli.pictures.images import FORMATS, WRITABLE
+from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote, place
-
-FORMAT_SUFFIX = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from rar_cli.jobs.target import Target
 from rar_cli.jobs.watch import Watch
 from rar_cli.jobs.workers import over_devices, over_ray
 from rar_cli.pictures.remote import is_remote
-from rar_cli.report.gallery import Gallery
+from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord
+from rar_cli.report.words import Choice
 from rar_cli.types import Round
 from rar_cli.weights.manifest import Weights
 
@@ -104,7 +105,7 @@ class Session:
     def _do(self, jobs: Sequence[Job], weights: Weights, book: OwnBook) -> None:
         """One worker, in this thread."""
         request, summary = self.request, book.summary
-        gallery = Gallery(f"restored into {self.target.text}") if request.report is not None else None
+        gallery = self._gallery(len(jobs)) if request.report is not None else None
         run = make_run(request, self.target, book, self.stop, weights)
         run.finish.gallery = gallery
         if len(jobs) == 1 and self.watch is None:
@@ -120,6 +121,10 @@ class Session:
             summary.seconds += run.do(groups_of(new, request.batch_size, request.shard))
         if gallery is not None and request.report is not None:
             gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
+
+    def _gallery(self, count: int) -> Gallery:
+        choice = Choice(self.request.only, self.request.keep)
+        return Gallery(f"restored into {self.target.text}", count if self.watch is None else MOST, choice)
 
     def _share(self, jobs: Sequence[Job], book: OwnBook) -> None:
         """Several workers, over one book."""

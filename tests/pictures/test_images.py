@@ -7,9 +7,11 @@ import tifffile
 from PIL import Image, ImageCms
 
 from rar_cli.errors import ImageError
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.images import FORMATS, image_to_picture, picture_to_image, read_picture
+from rar_cli.pictures.formats import FORMATS
+from rar_cli.pictures.images import image_to_picture, picture_to_image
 from rar_cli.pictures.metadata import tiff_tags
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
