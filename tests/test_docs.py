@@ -14,6 +14,7 @@ from rar_cli.bench import NEEDED
 from rar_cli.cli import app
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.restorer import RestorerParams
+from rar_cli.pictures.formats import TABLE
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.version import __version__
 from scripts import make_docs, prose
@@ -184,6 +185,7 @@ IMPORTED_AS = {
     "Pillow": "PIL",
     "opencv-python-headless": "cv2",
     "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
     "ray": "ray",
     "universal_pathlib": "upath",
     **{package: module for module, package in NEEDED.items()},
@@ -208,10 +210,10 @@ def test_what_is_depended_on_is_what_is_imported():
     packages = {re.match(r"[\w-]+", requirement)[0] for requirement in needed}
     modules = {IMPORTED_AS.get(package, package) for package in packages}
     used = {name for name in imported() if name not in sys.stdlib_module_names} - {"rar_cli"}
-    by_another = {"pywt"}  # scikit-image imports it where a wavelet is asked for
-    beside_another = {"torchvision"}  # looked for, never required
-    assert modules - used == by_another
-    assert used - modules <= beside_another
+    by_name = {"pywt"} | {row.module for row in TABLE if row.module}  # scikit-image imports the first one
+    optional = {"albumentations", "torchvision"}  # taken where they are there
+    assert modules - used == by_name
+    assert used - modules <= optional
 
 
 def test_every_entry_point_leads_to_the_same_program():
