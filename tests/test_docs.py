@@ -234,3 +234,12 @@ def test_every_link_from_the_code_to_a_decision_leads_to_its_heading():
     for path in files:
         for anchor in re.findall(r"decisions\.md#([\w-]+)", path.read_text()):
             assert anchor in anchors, f"{name_of(path)}: {anchor}"
+
+
+def test_the_image_runs_offline_as_an_ordinary_user():
+    image = (ROOT / "Dockerfile").read_text()
+    last = image[image.rindex("\nFROM ") :]
+    assert "-slim" in last.split("\n")[1]
+    assert "HF_HUB_OFFLINE=1" in last
+    assert last.index("USER rar") < last.index("ENTRYPOINT")
+    assert "docs/man" not in (ROOT / ".dockerignore").read_text(), "the wheel needs the man page"
