@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.report.words import Choice
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.find import Weights
@@ -27,6 +28,16 @@ def warn(text: str) -> None:
     typer.echo(f"rar: {text}", err=True)
 
 
+def print_engine(request: Any) -> None:
+    """With --verbose: which weights compute where, and how precisely."""
+    from rar_cli.engine.engine import pick_device, pick_dtype
+
+    for name in request.device.split(","):
+        device = pick_device(name)
+        precision = str(pick_dtype(request.dtype, device)).removeprefix("torch.")
+        typer.echo(f"rar: weights {request.weights}, device {device}, precision {precision}", err=True)
+
+
 def print_job(name: str, output: str, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
@@ -39,13 +50,18 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
     return Progress(total, as_json, quiet, log_progress, to_stderr)
 
 
-def print_summary(summary: Any, console: Console) -> None:
+def print_summary(summary: Any, console: Console, choice: Choice, output: str, report: Path | None) -> None:
+    """The table, the counts, and where everything lies."""
     from rar_cli.report.tables import table
-    from rar_cli.report.words import summary_line
+    from rar_cli.report.words import printable, summary_line, written_line
 
-    table(summary.records, console)
+    table(summary.records, console, choice)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
-    console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
+    line = summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds)
+    console.print(line, highlight=False, style="red" if summary.failed else None)
+    written = summary.restored + summary.accepted + summary.skipped
+    if where := written_line(output if written else None, None if report is None else str(report)):
+        console.print(printable(where), highlight=False, soft_wrap=True)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
@@ -65,7 +81,7 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
 
 def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import printable
+    from rar_cli.report.words import banded, printable
 
     if record["error"] is not None:
         typer.echo(f"rar: {printable(record['error'])}", err=True)
@@ -73,7 +89,8 @@ def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None
         typer.echo(to_json(record))
     elif record["error"] is None and not quiet:
         name = printable(record["input"])
-        typer.echo(f"{name}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
+        follows = "good as it is" if record["verdict"] == "accept" else "worth restoring"
+        typer.echo(f"{name}: {banded(record['score'])}; {record['description']}; {follows}")
         if "explanation" in record:
             typer.echo(f"  {record['explanation']}")
 

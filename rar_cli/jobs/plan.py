@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -141,7 +143,13 @@ def _is_file_target(source: str, output: str) -> bool:
         return True
     if source != STREAM and (glob.has_magic(source) and not place(source).exists() or place(source).is_dir()):
         return False
-    return Path(output).suffix.lower() in FORMATS and not place(output).is_dir()
+    suffix = Path(output).suffix
+    if place(output).is_dir() or output.endswith(("/", os.sep)):
+        return False
+    if re.fullmatch(r"\.[A-Za-z]\w{1,4}", suffix) and suffix.lower() not in FORMATS:
+        known = ", ".join(dict.fromkeys(ending for ending, kind in FORMATS.items() if kind in WRITABLE))
+        raise UsageError(f"{output}: {suffix} is no ending rar writes; use {known}, or a folder with / at its end")
+    return suffix.lower() in FORMATS
 
 
 def _single(source: str, output: str, naming: Naming) -> Job:
