@@ -50,8 +50,8 @@ def test_steps_name_what_the_plans_removed_where_the_record_has_plans():
 
 
 def test_steps_name_what_fell_where_it_has_none():
-    told = course({"rain": 0.5, "low_light": 0.7}, {"rain": 0.45, "low_light": 0.1}, {"rain": 0.0})
-    assert steps_line(told, "→") == "Step 1: low light → Step 2: rain"
+    told = course({"rain": 0.5, "low_light": 0.7}, {"rain": 0.45, "low_light": 0.14}, {"rain": 0.0})
+    assert steps_line(told, "→") == "Step 1: low light → Step 2: rain and low light"
     assert steps(course({})) == ()
 
 

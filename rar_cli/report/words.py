@@ -157,8 +157,9 @@ def _removed(before: Record, after: Record) -> list[str]:
         chosen = [name for name in strongest if name in planned]
         return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
     fall = {name: severities[name] - after["degradations"].get(name, 0.0) for name in strongest}
-    fell = [name for name in sorted(strongest, key=lambda name: -fall[name]) if fall[name] >= FELL]
-    return (fell or [name for name in strongest[:1] if severities[name] >= NOTICED])[:MOST_NAMES]
+    noticed = [name for name in strongest if severities[name] >= NOTICED]
+    fell = [name for name in sorted(noticed, key=lambda name: -fall[name]) if fall[name] >= FELL]
+    return (fell or noticed[:1])[:MOST_NAMES]
 
 
 def round_line(this: Round, bars: bool) -> str:
