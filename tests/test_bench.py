@@ -17,6 +17,7 @@ from rar_cli.engine.engine import Engine
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
+from tests.fakes import CPU
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(ti
 
     from rar_cli.bench.cost import closed_loop, disjoint_loop
 
-    engine = Engine(tiny, "cpu", "float32")
+    engine = Engine(tiny, CPU)
     image = torch.rand(1, 3, 32, 40)
     a, b = closed_loop(engine, image).float(), disjoint_loop(engine, image).float()
     assert a.shape == b.shape == image.shape
@@ -331,11 +332,18 @@ def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
     assert b"quality against time" in (tmp_path / "plots" / "time.svg").read_bytes()
 
 
+def test_bench_without_its_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "skimage" else name)
+    done = CliRunner().invoke(app, ["bench"])
+    assert done.exit_code == 2
+    assert done.stderr == 'rar: rar bench needs scikit-image: pip install "rar-cli[bench]"\n'
+
+
 def test_plots_without_matplotlib_say_what_to_install(pairs, weights_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else name)
     result = CliRunner().invoke(app, ["bench", str(pairs), "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 2
-    assert "install rar-cli[bench]" in result.stderr
+    assert result.stderr == 'rar: --plots needs matplotlib: pip install "rar-cli[bench]"\n'
 
 
 def test_a_limit_takes_pictures_from_all_of_a_folder(tmp_path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rar_cli.networks.assessor import Assessor, AssessorParams, BlurTokens
+from rar_cli.networks.adapters import AssessorParams, BlurTokens
+from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.blur import BlurReader
 from rar_cli.networks.model import RarParams
 from rar_cli.networks.restorer import Restorer, RestorerParams

@@ -14,6 +14,7 @@ from rar_cli.report.figures import heatmap, rounds_strip
 from rar_cli.report.gallery import Gallery
 from rar_cli.report.views import SCALES, places_of_change, uri, views_of
 from rar_cli.report.words import EVERYTHING
+from tests.fakes import CPU
 from tests.reports import NASTY, noise, page, record
 
 
@@ -169,7 +170,7 @@ def test_a_heat_map_is_as_large_as_its_picture(busy, folder, tmp_path, weights_d
 
     from rar_cli.engine.engine import Engine
 
-    assert heatmap(Engine(busy, "cpu", "float32"), torch.rand(1, 3, 150, 200)).shape == (150, 200, 3)
+    assert heatmap(Engine(busy, CPU), torch.rand(1, 3, 150, 200)).shape == (150, 200, 3)
     common = ["--weights", str(weights_dir)]
     target = tmp_path / "heat.png"
     result = CliRunner().invoke(app, ["assess", str(folder / "a.png"), "--heatmap", str(target), *common])

@@ -14,16 +14,15 @@ from rar_cli.bench.metrics import Metric
 from rar_cli.types import DEGRADATIONS
 
 CLEAR_DB = 1.0
-"""A change of PSNR that the score has to follow."""
+"""Least change of PSNR that the score must follow."""
 
 
 def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric] | None = None) -> dict[str, Any]:
     """average_precision per degradation and its mean, srcc of score and PSNR, direction_agreement.
 
-    rows: per picture `truth` and `found` (9 severities each) and `rounds` with score, psnr_db and each of `metrics`.
-    srcc_beside is what those of the metrics reach, as better means, that need no reference either: on the rounds that
-    they can judge, beside the score on the same.
-    None where the pictures cannot tell (no truth, no positive, fewer than three values).
+    rows: for each picture `truth` and `found` (a severity per degradation) and `rounds` with score, psnr_db and each of
+    `metrics`. srcc_beside: the SRCC of metrics without a reference, turned so that higher is better, and that of the
+    score on the same rounds. None where the pictures do not suffice (no truth, no positive, fewer than three values).
     """
     known = [row for row in rows if row["truth"] is not None]
     precision = {
@@ -58,7 +57,7 @@ def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], name: str, metric: Metric) -> dict[str, float | None]:
-    """SRCC with PSNR of a measure, turned so that higher is better, and of the score on the same rounds."""
+    """SRCC with PSNR of a metric, turned so that higher is better, and of the score on the same rounds."""
     sign = 1.0 if metric.better == "higher" else -1.0
     judged = [r for row in rows for r in row["rounds"] if r[name] is not None]
     return {

@@ -1,7 +1,7 @@
-"""`rar bench`: suites through rar (and peers), per-round metrics, cost, one JSON document.
+"""`rar bench`: suites through rar and its peers, metrics of each round, cost, one JSON document.
 
-A picture that fails, or a suite with fewer pictures than it should hold, is a gap: it is reported
-as such and the run ends with exit code 1; it never makes a mean smaller.
+A picture that fails, or a suite that lacks pictures, is a gap. It is reported, the run ends with exit code 1, and no
+mean is made of what is left.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from rar_cli.bench.judging import judge_assessor
 from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
-from rar_cli.engine.engine import Engine, Outcome, restore
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.restore import Outcome, restore
 from rar_cli.errors import RarError
+from rar_cli.loop.policy import Policy
 from rar_cli.report.gallery import Gallery
-from rar_cli.report.record import describe_restoration
-from rar_cli.types import StopPolicy
+from rar_cli.report.record import PictureRecord, Subject
+from rar_cli.types import Bounds
 from rar_cli.version import __version__
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 SCHEMA = 1
 
 PACED = 6
-"""Pictures that the pace is the median of; the first one is left out."""
+"""Pictures whose median speed is reported; the first one warms up."""
 
 HARM_DB = 0.1
-"""A picture that ends this far below its input counts as harmed."""
+"""A picture that ends further below its input counts as harmed."""
 
 
 @dataclass
 class SuiteResult:
-    """Rows of one suite: one dict per picture, and the gaps."""
+    """One suite: a row for each picture, and the gaps."""
 
     name: str
     expected: int
@@ -79,7 +81,7 @@ def bench(
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = StopPolicy(**{**vars(engine.policy), "max_rounds": max_rounds})
+    policy = engine.policy.within(Bounds(max_rounds))
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
@@ -112,7 +114,7 @@ def bench(
 def _rows(
     suite: Suite,
     engine: Engine,
-    policy: StopPolicy,
+    policy: Policy,
     peers: Mapping[str, Peer],
     result: SuiteResult,
     gallery: Gallery | None,
@@ -135,7 +137,7 @@ def _rows(
 
 
 def _row(
-    pair: Pair, engine: Engine, policy: StopPolicy, peers: Mapping[str, Peer], metrics: Mapping[str, Metric]
+    pair: Pair, engine: Engine, policy: Policy, peers: Mapping[str, Peer], metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Any], Outcome]:
     if pair.degraded.shape != pair.reference.shape:
         raise RarError(f"{pair.name}: {pair.degraded.shape[:2]} does not match its reference")
@@ -174,11 +176,8 @@ def _cost(suites: Sequence[Suite], engine: Engine) -> dict[str, Any] | None:
 
 def _show(gallery: Gallery, suite: str, pair: Pair, row: Mapping[str, Any], outcome: Outcome) -> None:
     """One card of the report, with its figures against the reference."""
-    record: dict[str, Any] = {
-        "input": f"{suite}: {pair.name}", "error": None,
-        "height": pair.degraded.shape[0], "width": pair.degraded.shape[1],
-    }  # fmt: skip
-    describe_restoration(record, outcome.restoration, 0.0)
+    subject = Subject(f"{suite}: {pair.name}", size=pair.degraded.shape[:2])
+    record = PictureRecord.of(subject, outcome.restoration).as_dict()
     rounds = [_eight_bit(_array(x)) for x in outcome.images]
     before = _eight_bit(pair.degraded)
     after = rounds[outcome.restoration.best_round - 1] if outcome.restoration.best_round else before
@@ -190,7 +189,7 @@ def _eight_bit(image: Any) -> Any:
     return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _pace(suite: Suite, engine: Engine, policy: StopPolicy) -> list[float]:
+def _pace(suite: Suite, engine: Engine, policy: Policy) -> list[float]:
     """Megapixels per second of a few whole restorations, as `rar restore` runs them."""
     paces = []
     for pair in itertools.islice(suite.pairs(), PACED):
@@ -229,7 +228,7 @@ def _machine(engine: Engine) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
-        "self_ensemble": engine.self_ensemble,
+        "self_ensemble": engine.options.self_ensemble,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

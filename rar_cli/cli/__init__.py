@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -12,9 +12,36 @@ from rar_cli.cli import assess, bench, restore, train, weights
 from rar_cli.cli.guard import guarded
 from rar_cli.cli.options import WithOutput, examples
 from rar_cli.cli.settings import settings_here
+from rar_cli.report.text import printable
 from rar_cli.version import __version__
 
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with a command line is said in printable text, whatever was given."""
+
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        try:
+            return super().make_context(*given, **options)
+        except Exception as error:
+            _make_printable(error)
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            _make_printable(error)
+            raise
+
+
+def _make_printable(error: Any) -> None:
+    """The message of an error of click's, which typer may hold as its own."""
+    if isinstance(message := getattr(error, "message", None), str):
+        error.message = printable(message)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="rar",
     help="Restore, assess, repeat: bring degraded photographs back, whole folders at a time.",
     epilog=examples(

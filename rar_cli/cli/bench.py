@@ -57,11 +57,19 @@ def bench_command(
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
-        from rar_cli.bench.plots import plot, require
-        from rar_cli.jobs.session import BenchRequest, Request, run_bench
+        from rar_cli.bench import require as require_extra
+
+        require_extra()
+        from rar_cli.bench.plots import KINDS, plot, require
+        from rar_cli.jobs.bench import BenchRequest, run_bench
+        from rar_cli.jobs.names import BENCH, REPORT, Claim, check, check_plots
+        from rar_cli.jobs.request import Request
 
         if plots is not None:
             require()
+            check_plots(plots, [f"{name}.{kind}" for name in ("rounds", "bars", "time") for kind in KINDS])
+        claims = ((out, "--out", BENCH), (report, "--report", REPORT))
+        check([Claim(path, option, kind) for path, option, kind in claims if path is not None])
         request = BenchRequest(
             suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from rar_cli.report.text import printable
 from rar_cli.types import DEGRADATIONS
 
 RUN = "Running"
@@ -76,7 +77,7 @@ def complete_names(incomplete: str) -> Iterator[str]:
 def show_settings(context: typer.Context, verbose: bool) -> None:
     """With --verbose: each setting that applies, and where it comes from."""
     for line in (context.obj or []) if verbose else []:
-        typer.echo(f"rar: setting {line}", err=True)
+        typer.echo(f"rar: setting {printable(line)}", err=True)
 
 
 def without_settings_in_the_way(context: typer.Context, only: str | None, keep: str | None) -> tuple[str | None, ...]:

@@ -30,7 +30,15 @@ from rar_cli.cli.options import (
     show_settings,
     without_settings_in_the_way,
 )
-from rar_cli.cli.printing import console_for, print_engine, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import (
+    console_for,
+    print_engine,
+    print_job,
+    print_summary,
+    reporter_for,
+    say_leftovers,
+    warn,
+)
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -110,43 +118,52 @@ def restore_command(
 ) -> None:  # fmt: skip
     """Restore photographs: assess, restore, assess again, until good enough."""
     with guarded():
-        from rar_cli.jobs.plan import Naming, Selection, Shard, plan
+        from rar_cli.jobs.plan import Naming, Shard, plan
+        from rar_cli.jobs.request import Request
+        from rar_cli.jobs.target import Target
+        from rar_cli.jobs.walk import Selection
 
         show_settings(context, verbose)
         only, keep = without_settings_in_the_way(context, only, keep)
         chosen, kept = names_of(only, "--only"), names_of(keep, "--keep")
         part = Shard.parse(shard)
         naming = Naming(format, suffix)
-        selection = Selection(recursive, tuple(exclude or ()), part)
-        jobs = [] if watch else plan(inputs, output, naming, selection)
-        if dry_run:
-            for job in jobs:
-                print_job(job.name, job.output, as_json)
-            return
-        from rar_cli.jobs.session import Request, restore_jobs
-        from rar_cli.jobs.watch import Watch
-        from rar_cli.report.words import Choice
-
+        selection = Selection(recursive, tuple(exclude or ()))
+        target = Target.of(inputs, output, log)
+        jobs = [] if watch else plan(inputs, output, naming, selection, target.ours)
+        say_leftovers(selection.leftovers, quiet)
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
             max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
             provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
+        if dry_run:
+            from rar_cli.jobs.preview import preview
+
+            for job, standing in preview(jobs, request, target):
+                print_job(job, standing, as_json)
+            return
         if verbose:
             print_engine(request)
+        from rar_cli.jobs.restore import Session
+        from rar_cli.jobs.watch import Watch
+        from rar_cli.report.words import Choice
+
         console = console_for(stderr=output == "-" or as_json)
         with signals() as stop:
-            watcher = Watch(lambda: plan(inputs, output, naming, selection), WATCH_S, warn) if watch else None
+            watcher = (
+                Watch(lambda: plan(inputs, output, naming, selection, target.ours), WATCH_S, warn) if watch else None
+            )
             reporter = reporter_for(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
-            summary = restore_jobs(jobs, output, request, stop, reporter, watcher)
+            summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
             order = {job.output: place for place, job in enumerate(jobs)}
-            summary.records.sort(key=lambda record: order.get(record["output"], len(order)))
+            summary.records.sort(key=lambda record: order.get(record.output, len(order)))
             print_summary(summary, console, Choice(chosen, kept), output, report)
         if summary.interrupted is not None:
             raise typer.Exit(128 + summary.interrupted)
         if summary.failed:
             if quiet:
-                typer.echo(f"rar: {summary.failed} of {len(jobs)} pictures failed", err=True)
+                warn(f"{summary.failed} of {len(jobs)} pictures failed")
             raise typer.Exit(1)

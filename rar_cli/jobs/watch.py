@@ -53,6 +53,8 @@ class Watch:
 
 
 def _state(job: Job) -> State | None:
+    if job.fault is not None:
+        return None  # named at the end of a run that does not watch; here it may yet come right
     try:
         about = job.source.stat() if job.source is not None else None
     except OSError:

@@ -10,11 +10,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from rar_cli.pictures.encoding import write_bytes
+from rar_cli.pictures.files import write_bytes
 from rar_cli.report.cards import Card, card_of, place, point_out
 from rar_cli.report.tables import common_folder
+from rar_cli.report.text import printable
 from rar_cli.report.views import Budget, change
-from rar_cli.report.words import EVERYTHING, Choice, band, lasted, shown
+from rar_cli.report.words import EVERYTHING, Choice, band, lasted
 from rar_cli.version import __version__
 
 Pixels = NDArray[np.uint8]
@@ -71,15 +72,15 @@ class Gallery:
         folder = common_folder(names)
         for number, (card, name) in enumerate(zip(self.cards, names, strict=True)):
             card.number = number
-            card.name = shown(name.removeprefix(folder))
+            card.name = printable(name.removeprefix(folder))
             place(card, path.absolute())
         point_out(self.cards)
         page = (
             _environment()
             .get_template("report.html")
             .render(
-                title=shown(self.title),
-                folder=shown(folder),
+                title=printable(self.title),
+                folder=printable(folder),
                 version=__version__,
                 cards=self.cards,
                 groups=_groups(self.cards),

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from rar_cli.report.words import EVERYTHING, Choice, band, describe, outcome, printable, shown
+from rar_cli.report.text import printable
+from rar_cli.report.words import EVERYTHING, Choice, band, describe, outcome
 
 Record = Mapping[str, Any]
 
@@ -24,7 +26,7 @@ def table(records: Sequence[Record], console: Console, choice: Choice = EVERYTHI
     names = [str(record["input"]) for record in records]
     folder = common_folder(names)
     if folder:
-        console.print(f"in {printable(folder)}", style="dim", highlight=False, soft_wrap=True)
+        console.print(f"in {escape(printable(folder))}", style="dim", highlight=False, soft_wrap=True)
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("picture", no_wrap=True)
     grid.add_column("found", overflow="fold")
@@ -33,7 +35,7 @@ def table(records: Sequence[Record], console: Console, choice: Choice = EVERYTHI
     width = max(int(console.width * NAME_SHARE), 12)
     for name, record in zip(names, records, strict=True):
         style = "red" if record["status"] == "failed" else None
-        short = printable(shortened(shown(name.removeprefix(folder)), width))
+        short = escape(shortened(printable(name.removeprefix(folder)), width))
         grid.add_row(short, *_row(record, choice), style=style)
     console.print(grid)
 
@@ -55,7 +57,7 @@ def shortened(name: str, width: int) -> str:
 
 def _row(record: Record, choice: Choice) -> tuple[str, str, str]:
     """What was found, the score before and after, what happened."""
-    result = printable(outcome(record, choice))
+    result = escape(printable(outcome(record, choice)))
     if record["status"] in {"failed", "skipped"}:
         return "", "", result
     found = describe(record["rounds"][0]["degradations"])

@@ -170,17 +170,6 @@ def round_line(this: Round, bars: bool) -> str:
     return f"round {this.index}  {score}{bar}  {found}; {this.verdict.value}: {this.reason}"
 
 
-def printable(text: str) -> str:
-    """Text safe for any terminal: no control characters, no markup, undecodable bytes shown."""
-    return shown(text).replace("[", "\\[")
-
-
-def shown(text: str) -> str:
-    """Any file name as text that can be shown: control characters and undecodable bytes spelled out."""
-    decoded = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in decoded)
-
-
 def lasted(seconds: float) -> str:
     """ "45 s", "5 min 12 s" or "2 h 05 min"."""
     whole = round(seconds)
