@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -29,15 +30,33 @@ def guarded() -> Iterator[None]:
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
     try:
         yield
+        sys.stdout.flush()
     except RarError as error:
-        text = str(error).encode("utf-8", "backslashreplace").decode()
-        typer.echo(f"rar: {text}", err=True)
+        _say(str(error))
         raise typer.Exit(2) from error
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our pipe has left: no message on the way out
         raise typer.Exit(1) from None
+    except OSError as error:  # standard output is full, for instance
+        _forget(sys.stdout)
+        _say(f"cannot go on ({error.strerror or error})")
+        raise typer.Exit(2) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _say(text: str) -> None:
+    """One line on stderr, if that takes it."""
+    try:
+        typer.echo(f"rar: {text}".encode("utf-8", "backslashreplace").decode(), err=True)
+    except OSError:
+        _forget(sys.stderr)
+
+
+def _forget(stream: TextIO) -> None:
+    """What a stream still holds goes nowhere, so that Python does not fail with it on the way out."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager

@@ -143,5 +143,5 @@ def restore_command(
             raise typer.Exit(128 + summary.interrupted)
         if summary.failed:
             if quiet:
-                typer.echo(f"rar: {summary.failed} of {len(jobs)} pictures failed", err=True)
+                typer.echo(f"rar: {summary.failed} of {summary.pictures} pictures failed", err=True)
             raise typer.Exit(1)
