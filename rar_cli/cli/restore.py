@@ -168,5 +168,5 @@ def restore_command(
             raise typer.Exit(128 + summary.interrupted)
         if summary.failed:
             if quiet:
-                warn(f"{summary.failed} of {len(jobs)} pictures failed")
+                warn(f"{summary.failed} of {summary.pictures} pictures failed")
             raise typer.Exit(1)
