@@ -19,7 +19,7 @@ FLOORS = [
     {"report", "train"},
     {"bench"},
     {"jobs"},
-    {"cli"},
+    {"api", "cli"},
     {"__main__", "__init__"},
 ]
 """From the ground up; a room imports from itself and from the floors below."""
