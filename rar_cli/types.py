@@ -86,18 +86,21 @@ class Gain:
 class Bounds:
     """What a user allows. wanted: what may be removed. named: whether the user named it, and so has seen it.
     accept_score: from which a picture is good enough, None for no such bound. max_rounds: most transports per picture.
-    Raises ValueError for impossible ones."""
+    strength: how far from the input to what was restored, in [0, 1]. Raises ValueError for impossible ones."""
 
     max_rounds: int = 4
     accept_score: float | None = None
     wanted: frozenset[Degradation] = ALL
     named: bool = False
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.accept_score is not None and not 0.0 <= self.accept_score <= 100.0:
             raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+        if not 0.0 <= self.strength <= 1.0:
+            raise ValueError(f"strength must lie in [0, 1], got {self.strength}")
 
     def good_enough(self, look: Look) -> bool:
         """Whether the score reaches the bound."""

@@ -17,6 +17,7 @@ def policy(rounds: int) -> FixedPolicy:
     return FixedPolicy((Plan(),) * rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5])
 def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, monkeypatch, rounds):
     calls = {"encode": 0, "decode": 0}
@@ -58,6 +59,7 @@ def test_a_picture_that_is_kept_is_not_decoded(busy):
     assert outcome.restoration.stop is Verdict.EXHAUSTED
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_pictures_give_alone(busy):
     engine = Engine(busy, CPU)
     images = torch.rand(3, 3, 24, 20)
@@ -75,6 +77,7 @@ def test_the_same_call_gives_the_same_bits(busy):
     assert torch.equal(first.image, second.image)
 
 
+@pytest.mark.slow
 def test_tiles_agree_with_the_whole(busy, monkeypatch):
     monkeypatch.setattr(module, "OVERLAP_PX", 64)
     whole, tiled = (
@@ -158,6 +161,7 @@ def test_what_is_beyond_the_range_counts_as_a_file_would_have_it(busy):
     assert noisy.min() < 0  # the caller's picture stays
 
 
+@pytest.mark.slow
 def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, monkeypatch):
     image = torch.rand(1, 3, 200, 260)
     whole = restore(Engine(busy, CPU), image, policy(2))[0]
@@ -169,3 +173,22 @@ def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, mon
     difference = (whole.image - large.image).abs() * 255
     assert difference.mean() < 1, difference.mean()
     assert difference.max() < 4, difference.max()
+
+
+def test_strength_is_a_fraction_of_the_way_in_the_latent_and_exact_at_both_ends(busy):
+    engine, image = Engine(busy, CPU), torch.rand(2, 3, 24, 32)
+    steps = []
+    whole = restore(engine, image, policy(2), on_pass=steps.append, whole=True)
+    (half, other) = restore(engine, image, policy(2).within(bounds_of(strength=0.5)), whole=True)
+    again = restore(engine, image, policy(2).within(bounds_of(strength=1.0)), whole=True)
+    assert all(torch.equal(a.image, b.image) for a, b in zip(whole, again, strict=True))
+    middle = engine.decode(torch.lerp(steps[0].latent, steps[-1].latent, 0.5), (24, 32))
+    torch.testing.assert_close(torch.cat([half.image, other.image]), middle)
+    untouched = restore(engine, image, policy(2).within(bounds_of(strength=0.0)))
+    assert all(each.image is None and each.restoration.best_round == 0 for each in untouched)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1])
+def test_impossible_strengths_are_refused(strength):
+    with pytest.raises(ValueError, match="strength must lie"):
+        Bounds(strength=strength)

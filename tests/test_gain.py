@@ -1,5 +1,8 @@
 """Heads of gain: shapes, what they learn from a harvest, what a harvest holds, and the truth behind both."""
 
+import json
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, said_b
 from rar_cli.train.gain.harvest import harvest
 from rar_cli.train.gain.heads import Harvest, fit_heads, held_out, read_harvest
 from rar_cli.train.gain.pictures import Tried
+from rar_cli.train.gain.pictures import pictures as pictures_of
+from rar_cli.train.gain.refit import GainRequest, refit
 from rar_cli.train.gain.truth import psnr_db, quality_db, quality_to_score
 from rar_cli.types import DEGRADATIONS, PLACE, Degradation, Look, Plan
 from tests.fakes import CPU, with_heads
@@ -162,3 +167,55 @@ def test_quality_does_not_ask_how_bright_or_how_tinted_a_scene_was():
     assert quality_db(noisy, clean).item() < 25
     assert quality_db((0.3 * noisy), clean).item() == pytest.approx(quality_db(noisy, clean).item(), abs=0.1)
     assert quality_to_score(torch.tensor([12.0, 26.0, 60.0])).tolist() == [0.0, 50.0, 100.0]
+
+
+@pytest.fixture
+def photos():
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (400, 420, 3), dtype=np.uint8) for _ in range(3)]
+
+
+def test_a_number_always_makes_the_same_picture_whatever_the_first_one_is(photos):
+    first = [tried for batch in islice(pictures_of(photos, 0), 3) for tried in batch]
+    later = next(pictures_of(photos, len(next(pictures_of(photos, 0)))))
+    again = first[len(next(pictures_of(photos, 0))) :][: len(later)]
+    assert [tried.kind for tried in later] == [tried.kind for tried in again]
+    assert all(np.array_equal(a.degraded, b.degraded) for a, b in zip(later, again, strict=True))
+
+
+@pytest.mark.slow
+def test_pictures_to_try_are_of_every_kind_and_keep_their_reference(photos):
+    made = [tried for batch in islice(pictures_of(photos, 0), 12) for tried in batch]
+    assert {tried.kind.partition(":")[0].partition(",")[0] for tried in made} >= {
+        "clean",
+        "fine",
+        "drawn",
+        "camera",
+        "rar",
+    }
+    for tried in made:
+        assert tried.degraded.shape == tried.reference.shape
+        assert tried.degraded.dtype == tried.reference.dtype == np.float32
+        assert 0.0 <= tried.degraded.min() <= tried.degraded.max() <= 1.0
+        assert (tried.kind != "clean") or np.array_equal(tried.degraded, tried.reference)
+    assert {tried.source for tried in made} == {"0", "1", "2"}
+
+
+@pytest.mark.slow
+def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_dir, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("rar_cli.train.gain.harvest.SHARD", 8)
+    monkeypatch.setattr("rar_cli.train.gain.pictures.SIDES", (32,))
+    monkeypatch.setattr("rar_cli.train.gain.pictures.BATCH_PIXELS", 4 * 32**2)
+    monkeypatch.setattr("rar_cli.train.gain.refit.load_photos", lambda folders, least, say: photos)
+    told = []
+    request = GainRequest([tmp_path], weights_dir, tmp_path / "out", 1.0, lambda: len(told) > 4)
+    folder = refit(request, told.append)
+    loaded = Rar.load(folder)
+    assert isinstance(loaded.policy, GainPolicy)
+    (restored,) = restore(Engine(loaded, CPU), torch.rand(1, 3, 32, 32))
+    assert restored.restoration.trace[0].expected_db is not None
+    before, after = (Engine(model, CPU) for model in (Rar.load(weights_dir), Rar.load(folder)))
+    latent = before.encode(torch.rand(1, 3, 32, 32))
+    torch.testing.assert_close(after.assess(latent).severities, before.assess(latent).severities, atol=5e-3, rtol=0)
+    ledger = [json.loads(line) for line in (tmp_path / "out" / "training.jsonl").read_text().splitlines()]
+    assert {"expected gain", "remove everything once"} <= set(ledger[-1]["figures"]["policies"])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.networks.model import Rar
-from rar_cli.train import checkpoint
+from rar_cli.train.run import checkpoint
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import ROOT
 from tests.fakes import tiny_params
@@ -35,6 +35,11 @@ CONFIGS = {
     "deep": "a = " + 100_000 * "[",
     "bytes": b"\xff\xfe",
 }
+
+
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAR_WEIGHTS", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,7 @@ def place(tmp_path_factory):
     (root / "loop").symlink_to(root / "loop")
     (root / "file").write_text("x")
     (root / "empty").mkdir()
+    (root / "deep.jsonl").write_text(200_000 * "[" + "\n")
     for name, text in CONFIGS.items():
         (root / f"{name}.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     return root
@@ -71,7 +77,7 @@ RESTORE = ["restore", "in", "out"]
 TABLE = [
     (["restore", "\\[/x]", "out"], 2, "\\[/x]: no pictures found"),
     (["restore", "[/bold]nothing.png", "out"], 2, "[/bold]nothing.png: no pictures found"),
-    (["restore", "loop", "out"], 2, "loop: no such file or folder"),
+    (["restore", "loop", "out"], 2, "loop: cannot be read"),
     (["restore", LONG, "out"], 2, "File name too long"),
     (["restore", "in", LONG], 2, "File name too long"),
     (["restore", "in", "file"], 2, "is a file; several pictures need a folder"),
@@ -92,7 +98,15 @@ TABLE = [
     ([*RESTORE, "--shard", "1/" + 5000 * "9"], 2, "write I/N"),
     ([*RESTORE, "--only", "fog"], 2, "--only fog: unknown"),
     ([*RESTORE, "--weights", "w", "--log", "in"], 2, "in: "),
-    (["assess", "loop"], 2, "loop: no such file or folder"),
+    ([*RESTORE, "--weights", "w", "--log", "/dev/full"], 2, "/dev/full: "),
+    ([*RESTORE, "--weights", "w", "--log", "deep.jsonl"], 2, "deep.jsonl: "),
+    ([*RESTORE, "--weights", "w", "--log", "loop/x"], 2, "loop/x: "),
+    ([*RESTORE, "--weights", "w", "--suffix", "/x"], 2, "--suffix /x: is a part of a name"),
+    (["restore", "in", "loop", "--weights", "w"], 2, "loop/rounds.jsonl: "),
+    (["restore", "in", "loop/x", "--weights", "w"], 2, "loop/x/rounds.jsonl: "),
+    ([*RESTORE, "--weights", "w", "--report", "file/x.html"], 2, "file/x.html: "),
+    (["assess", "in/a.png", "--weights", "w", "--heatmap", "loop/x.png"], 2, "loop/x.png: "),
+    (["assess", "loop"], 2, "loop: cannot be read"),
     (["assess", "in", "--weights", "broken"], 2, "broken: not usable weights"),
     (["bench", "loop"], 2, "loop: neither a folder nor a suite"),
     (["bench", LONG], 2, "File name too long"),
@@ -100,8 +114,8 @@ TABLE = [
     (["train", "--config", "in"], 2, "cannot read the training config"),
     (["train", "--config", LONG], 2, "File name too long"),
     *((["train", "--data", "in", "--config", f"{name}.toml"], 2, f"{name}.toml: ") for name in CONFIGS),
-    (["train", "--data", "empty"], 2, "no photographs"),
-    (["train", "--data", "in", "--warm-start", "list"], 2, "no photographs"),
+    (["train", "--data", "empty", "--quiet"], 2, "no photographs"),
+    (["train", "--data", "in", "--warm-start", "list", "--quiet"], 2, "no photographs"),
     (["download-weights", ""], 2, "'': no name for weights"),
     (["download-weights", "."], 2, "'.': no name for weights"),
     (["download-weights", "owner/.."], 2, "no name for weights"),
@@ -121,6 +135,18 @@ TABLE = [
 def test_every_fault_is_one_line_and_an_exit_code(place, monkeypatch, line, code, message):
     monkeypatch.chdir(place)
     check(CliRunner().invoke(app, line), code, message)
+
+
+def test_logs_that_are_endless_or_deep_are_bounded(place, tmp_path, monkeypatch):
+    """A log with a line of 200,000 brackets and one of 3 million letters, and a device that never ends."""
+    monkeypatch.chdir(place)
+    line = ["restore", "in", str(tmp_path / "out"), "--weights", "w", "--json"]
+    assert CliRunner().invoke(app, line).exit_code == 0
+    with (tmp_path / "out" / "rounds.jsonl").open("a") as log:
+        log.write(200_000 * "[" + "\n" + 3_000_000 * "a" + "\n")
+    for options, status in (([], "skipped"), (["--overwrite", "--log", "/dev/zero"], "restored")):
+        result = CliRunner().invoke(app, [*line, *options])
+        assert json.loads(result.stdout)["status"] == status, result.output
 
 
 def check(result, code, message):

@@ -13,6 +13,9 @@ from scipy.stats import spearmanr
 from rar_cli.bench.metrics import Metric
 from rar_cli.types import DEGRADATIONS
 
+LOST_DB, GAINED_DB = 0.5, 0.1
+"""A round that lost more than the first should be put back; one that gained more than the second should not."""
+
 CLEAR_DB = 1.0
 """Least change of PSNR that the score must follow."""
 
@@ -44,6 +47,33 @@ def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metr
         "srcc_beside": {n: _beside(rows, n, m) for n, m in (metrics or {}).items() if not m.needs_reference},
         "direction_agreement": float(np.mean([s * p > 0 for s, p in moves])) if moves else None,
     }
+
+
+def judge_decisions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the rounds that were made: what they gained, what was expected, and which of them were put back.
+
+    rows: per picture `rounds` with psnr_db and expected_gain_db, `stop` and `best_round`. None where nothing tells.
+    """
+    made = [
+        (b["psnr_db"] - a["psnr_db"], a["expected_gain_db"], b["round"] > row["best_round"])
+        for row in rows
+        for a, b in pairwise(row["rounds"])
+    ]
+    lost = [back for gain, _, back in made if gain < -LOST_DB]
+    gained = [back for gain, _, back in made if gain > GAINED_DB]
+    errors = [expected - gain for gain, expected, _ in made if expected is not None]
+    return {
+        "rounds": len(made),
+        "mean_gain_db": _mean([gain for gain, _, _ in made]),
+        "mean_expected_db": _mean([expected for _, expected, _ in made if expected is not None]),
+        "expectation_error_db": _mean([abs(error) for error in errors]),
+        "put_back_of_lost": _mean([float(back) for back in lost]),
+        "put_back_of_gained": _mean([float(back) for back in gained]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:

@@ -12,13 +12,13 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from rar_cli.bench.cost import cost
-from rar_cli.bench.judging import judge_assessor
+from rar_cli.bench.judging import judge_assessor, judge_decisions
 from rar_cli.bench.metrics import Metric, measure, metrics_here
 from rar_cli.bench.peers import Peer
 from rar_cli.bench.suites import Pair, Suite
@@ -71,17 +71,23 @@ class SuiteResult:
         return about
 
 
+class Terms(NamedTuple):
+    """What a run of the benchmark fixes. seed: of the synthesis. max_rounds: most rounds per picture."""
+
+    seed: int = 0
+    max_rounds: int = 4
+
+
 def bench(
     suites: Sequence[Suite],
     engine: Engine,
     weights: Weights,
     peers: Mapping[str, Peer],
-    seed: int,
-    max_rounds: int,
+    terms: Terms = Terms(),
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = engine.policy.within(Bounds(max_rounds))
+    policy = engine.policy.within(Bounds(terms.max_rounds))
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
@@ -97,8 +103,7 @@ def bench(
         "version": __version__,
         "weights": weights.name,
         "weights_sha256": weights.sha256,
-        "seed": seed,
-        "max_rounds": max_rounds,
+        **terms._asdict(),
         "machine": _machine(engine),
         "metrics": {name: metric.about() for name, metric in metrics.items()},
         "parameters": sum(p.numel() for p in engine.model.parameters()),
@@ -106,6 +111,7 @@ def bench(
         "cost": _cost(suites, engine) if complete else None,
         "complete": complete,
         "assessor": judge_assessor(rows, metrics),
+        "decisions": judge_decisions(rows),
         "suites": summaries,
         "pictures": rows,
     }
@@ -153,7 +159,15 @@ def _row(
         "best_round": outcome.restoration.best_round,
         "stop": outcome.restoration.stop.value,
         "rounds": [
-            {"round": r.index, "score": r.score, **m} for r, m in zip(outcome.restoration.trace, per_round, strict=True)
+            {
+                "round": r.index,
+                "score": r.score,
+                "removes": sorted(r.plan.remove) if r.plan else None,
+                "expected_gain_db": r.expected_db,
+                "found_gain_db": r.found_db,
+                **m,
+            }
+            for r, m in zip(outcome.restoration.trace, per_round, strict=True)
         ],
         "truth": pair.truth,
         "found": [float(s) for s in outcome.restoration.trace[0].severities.values()],

@@ -41,6 +41,9 @@ def bench_command(
         Path | None, typer.Option(help="Draw rounds, time and bars as PNG and SVG.", metavar="DIR")
     ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Run two simple policies too: everything at once, or not at all.")
+    ] = False,
     peer: Annotated[
         list[str] | None,
         typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
@@ -71,7 +74,7 @@ def bench_command(
         claims = ((out, "--out", BENCH), (report, "--report", REPORT))
         check([Claim(path, option, kind) for path, option, kind in claims if path is not None])
         request = BenchRequest(
-            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
+            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report, policies
         )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, self_ensemble=self_ensemble)
         result = run_bench(request, model)

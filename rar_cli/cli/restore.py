@@ -56,6 +56,9 @@ def restore_command(
     ] = None,
     only: OnlyOption = None,
     keep: KeepOption = None,
+    strength: Annotated[
+        float, typer.Option(help="How far to go: 100 all of the way, 0 not at all.", min=0, max=100, metavar="0-100")
+    ] = 100.0,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
@@ -134,7 +137,7 @@ def restore_command(
         say_leftovers(selection.leftovers, quiet)
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
-            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
+            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, strength=strength, quality=quality,
             provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
@@ -165,5 +168,5 @@ def restore_command(
             raise typer.Exit(128 + summary.interrupted)
         if summary.failed:
             if quiet:
-                warn(f"{summary.failed} of {len(jobs)} pictures failed")
+                warn(f"{summary.failed} of {summary.pictures} pictures failed")
             raise typer.Exit(1)

@@ -68,7 +68,9 @@ def restore(
                 for place, picture in enumerate(step.pictures):
                     one = step.latent[place : place + 1]
                     images.setdefault(picture, []).append(engine.decode(one, size, dtype))
-        outcomes = []
+        strength, outcomes = policy.bounds.strength, []
+        if strength < 1.0:
+            passes = _weakened(passes, strength)
         for i, kept in enumerate(settle(iter(passes))):
             decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size, dtype)
             slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
@@ -96,12 +98,22 @@ def bounds_of(
     accept_score: float | None = None,
     only: Sequence[Degradation] = (),
     keep: Sequence[Degradation] = (),
+    strength: float = 1.0,
 ) -> Bounds:
     """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given."""
     if only and keep:
         raise UsageError("--only and --keep exclude each other: give one of them")
     wanted = frozenset(only) if only else ALL - frozenset(keep)
-    return Bounds(max_rounds, accept_score, wanted, bool(only))
+    return Bounds(max_rounds if strength else 0, accept_score, wanted, bool(only), strength)
+
+
+def _weakened(passes: Iterable[Pass], strength: float) -> Iterator[Pass]:
+    """Each round's latents at a fraction of the way from the input's; the loop itself goes all of it."""
+    begun: Tensor | None = None
+    for step in passes:
+        begun = step.latent if begun is None else begun
+        latent = step.latent if step.index == 0 else torch.lerp(begun[list(step.pictures)], step.latent, strength)
+        yield replace(step, latent=latent)
 
 
 def _on_canvases(

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rar_cli.errors import UsageError
 from rar_cli.jobs.plan import Shard
-from rar_cli.types import ALL, TILE_PX, Bounds, Degradation
+from rar_cli.types import TILE_PX, Bounds, Degradation
 
 if TYPE_CHECKING:
     from rar_cli.engine.engine import Engine
@@ -29,6 +28,7 @@ class Request:
     accept: float | None = None
     only: tuple[Degradation, ...] = ()
     keep: tuple[Degradation, ...] = ()
+    strength: float = 100.0
     quality: int | None = None
     provenance: bool = True
     save_rounds: bool = False
@@ -43,11 +43,10 @@ class Request:
 
     @property
     def bounds(self) -> Bounds:
-        """What the user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given."""
-        if self.only and self.keep:
-            raise UsageError("--only and --keep exclude each other: give one of them")
-        wanted = frozenset(self.only) if self.only else ALL - frozenset(self.keep)
-        return Bounds(self.max_rounds, self.accept, wanted, bool(self.only))
+        """What the user allows. Raises UsageError for what excludes each other."""
+        from rar_cli.engine.restore import bounds_of
+
+        return bounds_of(self.max_rounds, self.accept, self.only, self.keep, self.strength / 100.0)
 
 
 def weights_of(request: Request) -> Weights:

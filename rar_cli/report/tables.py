@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rar_cli.report.text import printable
 from rar_cli.report.words import EVERYTHING, Choice, band, describe, outcome
@@ -26,7 +26,7 @@ def table(records: Sequence[Record], console: Console, choice: Choice = EVERYTHI
     names = [str(record["input"]) for record in records]
     folder = common_folder(names)
     if folder:
-        console.print(f"in {escape(printable(folder))}", style="dim", highlight=False, soft_wrap=True)
+        console.print(Text(f"in {printable(folder)}", style="dim"), soft_wrap=True)
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("picture", no_wrap=True)
     grid.add_column("found", overflow="fold")
@@ -35,8 +35,8 @@ def table(records: Sequence[Record], console: Console, choice: Choice = EVERYTHI
     width = max(int(console.width * NAME_SHARE), 12)
     for name, record in zip(names, records, strict=True):
         style = "red" if record["status"] == "failed" else None
-        short = escape(shortened(printable(name.removeprefix(folder)), width))
-        grid.add_row(short, *_row(record, choice), style=style)
+        short = shortened(printable(name.removeprefix(folder)), width)
+        grid.add_row(*map(Text, (short, *_row(record, choice))), style=style)
     console.print(grid)
 
 
@@ -57,7 +57,7 @@ def shortened(name: str, width: int) -> str:
 
 def _row(record: Record, choice: Choice) -> tuple[str, str, str]:
     """What was found, the score before and after, what happened."""
-    result = escape(printable(outcome(record, choice)))
+    result = printable(outcome(record, choice))
     if record["status"] in {"failed", "skipped"}:
         return "", "", result
     found = describe(record["rounds"][0]["degradations"])
@@ -77,7 +77,7 @@ def holdings_table(rows: Sequence[Record], console: Console) -> None:
     for name, side in (("weights", "left"), ("size", "right"), ("", "left"), ("what, licence", "left")):
         grid.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
 
 
@@ -136,9 +136,9 @@ def _print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]], console: 
     """First column to the left and never cut, figures to the right."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
-        grid.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i == 0)
+        grid.add_column(Text(printable(name)), justify="right" if i else "left", overflow="fold", no_wrap=i == 0)
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
 
 

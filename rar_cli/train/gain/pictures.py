@@ -6,6 +6,7 @@ Degradations by other people's code, where it is installed, keep the heads from 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -116,6 +117,7 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
     """By other people's code, where it is installed; else a random recipe."""
     if importlib.util.find_spec("albumentations") is None:
         return mixed(image, rng)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer version of itself
     import albumentations as A  # noqa: N812 - its own custom
 
     transforms = (
