@@ -264,4 +264,4 @@ def test_every_benchmark_is_in_the_table_of_its_folder():
     page = (ROOT / "benchmarks/README.md").read_text()
     for path in (ROOT / "benchmarks").rglob("*.py"):
         if "\ndef main(" in path.read_text():
-            assert f"`python {name_of(path)}" in page, name_of(path)
+            assert f"python {name_of(path)}" in page, name_of(path)
