@@ -22,7 +22,7 @@ from rar_cli.types import Plan
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 NAMES = sorted(p.stem for p in (ROOT / "samples" / "clean").glob("*.png"))
 
