@@ -23,7 +23,7 @@ from rar_cli.weights.find import find
 from tests.conftest import ROOT
 from tests.fakes import CPU
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 NAMES = sorted(p.stem for p in (ROOT / "samples" / "clean").glob("*.png"))
 

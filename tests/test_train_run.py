@@ -26,6 +26,8 @@ from rar_cli.train.run.clock import Clock
 from tests.conftest import in_two_processes
 from tests.toy import config_file, events
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_rate_lands_at_the_end_of_the_hours_whatever_the_step(monkeypatch):
     now = [100.0]

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def many(tmp_path):
