@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rar_cli.api import Assessed, Restored, assess, restore
     from rar_cli.engine.engine import load
     from rar_cli.loop.rounds import rounds
+    from rar_cli.networks.model import Rar
 
-__all__ = ["Assessed", "Restored", "__version__", "assess", "load", "restore", "rounds"]
+__all__ = ["Assessed", "Rar", "Restored", "__version__", "assess", "load", "restore", "rounds"]
 
 
 def __getattr__(name: str) -> object:
@@ -29,6 +30,10 @@ def __getattr__(name: str) -> object:
         from rar_cli.engine.engine import load
 
         return load
+    if name == "Rar":
+        from rar_cli.networks.model import Rar
+
+        return Rar
     if name == "rounds":
         from rar_cli.loop.rounds import rounds
 

@@ -76,10 +76,12 @@ def print_job(job: Job, standing: Standing, as_json: bool) -> None:
         echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
-def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
+def reporter_for(as_json: bool, quiet: bool, log_progress: bool, jobs: Sequence[Job], to_stderr: bool) -> Any:
+    from rar_cli.jobs.pace import Pace
     from rar_cli.jobs.progress import Progress
 
-    return Progress(total, as_json, quiet, log_progress, to_stderr)
+    pace = Pace(len(jobs), [job.source for job in jobs if job.source is not None])
+    return Progress(pace, as_json, quiet, log_progress, to_stderr)
 
 
 def print_summary(summary: Any, console: Console, choice: Choice, output: str, report: Path | None) -> None:

@@ -158,7 +158,7 @@ def restore_command(
             watcher = (
                 Watch(lambda: plan(inputs, output, naming, selection, target.ours), WATCH_S, warn) if watch else None
             )
-            reporter = reporter_for(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
+            reporter = reporter_for(as_json, quiet, log_progress, jobs, to_stderr=output == "-")
             summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
             order = {job.output: place for place, job in enumerate(jobs)}
