@@ -98,9 +98,9 @@ def test_restore_writes_a_report_and_a_strip(folder, tmp_path, weights_dir):
     text = (tmp_path / "r.html").read_text()
     assert text.count('class="card"') == 3
     assert "bad.png" in text
-    rounds = len(list(out.glob("a.round[0-9].png")))
+    rounds = len(list((out / "rounds").glob("a.png.round[0-9].png")))
     assert rounds >= 1
-    with Image.open(out / "a.rounds.png") as strip:
+    with Image.open(out / "rounds" / "a.png.rounds.png") as strip:
         assert strip.width == 56 * (rounds + 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from rar_cli.cli.options import (
     TileOption,
     WeightsOption,
 )
-from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import console_for, print_preview, print_summary, reporter_for, warn
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -122,26 +123,19 @@ def restore_command(
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
         if dry_run:
-            from rar_cli.jobs.preview import preview
-
-            for job, standing in preview(jobs, request, target):
-                print_job(job, standing, as_json)
+            print_preview(jobs, request, target, as_json)
             return
         from rar_cli.jobs.restore import Session
         from rar_cli.jobs.watch import Watch
 
-        console = console_for(stderr=output == "-" or as_json)
+        again = partial(plan, inputs, output, naming, selection, target.ours)
+        watcher = Watch(again, WATCH_S, warn) if watch else None
         with signals() as stop:
-            watcher = (
-                Watch(lambda: plan(inputs, output, naming, selection, target.ours), WATCH_S, warn) if watch else None
-            )
             reporter = reporter_for(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
             summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
-            print_summary(summary, console)
-        if summary.interrupted is not None:
-            raise typer.Exit(128 + summary.interrupted)
-        if summary.failed:
-            if quiet:
-                typer.echo(f"rar: {summary.failed} of {summary.pictures} pictures failed", err=True)
-            raise typer.Exit(1)
+            print_summary(summary, console_for(stderr=output == "-"))
+        if summary.failed and quiet and summary.interrupted is None:
+            typer.echo(f"rar: {summary.failed} of {summary.pictures} pictures failed", err=True)
+        if code := summary.exit_code:
+            raise typer.Exit(code)
