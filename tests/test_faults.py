@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.engine.engine import Outcome
+from rar_cli.engine.restore import Outcome
 from rar_cli.errors import UsageError
 from rar_cli.jobs import batch
 from rar_cli.jobs.plan import Naming, plan
@@ -168,7 +168,7 @@ def test_a_folder_deleted_while_the_run_is_at_work_fails_what_was_in_it(rar, fol
     assert "No such file" in failed[0]["error"]
 
 
-def unchanged(engine, images, policy, mask, keep_rounds, on_pass=None):
+def unchanged(engine, images, policy, keep_rounds, on_pass=None):
     """As if one round had been made and had changed nothing."""
     severities = dict.fromkeys(DEGRADATIONS, 0.5)
     rounds = Round(0, 10.0, severities, Verdict.REPEAT, "fake"), Round(1, 20.0, severities, Verdict.EXHAUSTED, "fake")

@@ -1,18 +1,23 @@
-"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed."""
+"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed.
+
+No traceback reaches a user. An error that nobody foresaw is one line as well, which asks for a report;
+`RAR_DEBUG=1` shows its traceback.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import typer
 
+from rar_cli.cli.printing import warn
 from rar_cli.errors import RarError, UsageError
 
 if TYPE_CHECKING:
@@ -23,40 +28,55 @@ if TYPE_CHECKING:
 STDERR = 2
 """Its file descriptor."""
 
+DEBUG = "RAR_DEBUG"
+"""Environment variable that lets tracebacks through."""
+
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Errors made on purpose become one line on stderr and exit code 2."""
+    """Every error becomes one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
     try:
         yield
         sys.stdout.flush()
-    except RarError as error:
-        _say(str(error))
-        raise typer.Exit(2) from error
+    except (typer.Exit, typer.Abort):
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our pipe has left: no message on the way out
         raise typer.Exit(1) from None
-    except OSError as error:  # standard output is full, for instance
-        _forget(sys.stdout)
-        _say(f"cannot go on ({error.strerror or error})")
-        raise typer.Exit(2) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1" and not isinstance(error, RarError):
+            raise
+        warn(_one_line(error))
+        _let_go_of_full_streams()
+        raise typer.Exit(2) from error
 
 
-def _say(text: str) -> None:
-    """One line on stderr, if that takes it."""
-    try:
-        typer.echo(f"rar: {text}".encode("utf-8", "backslashreplace").decode(), err=True)
-    except OSError:
-        _forget(sys.stderr)
+def _one_line(error: Exception) -> str:
+    """What a user reads of an error; of one that nobody foresaw, also what a report needs."""
+    if isinstance(error, RarError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller --tile or --batch-size"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if "rar_cli" in frame.filename][-1]
+    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"this is a bug ({reason}, {where}); please report it with the command and the output under {DEBUG}=1"
 
 
-def _forget(stream: TextIO) -> None:
-    """What a stream still holds goes nowhere, so that Python does not fail with it on the way out."""
-    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
+def _let_go_of_full_streams() -> None:
+    """Where a stream takes nothing more, as on a full disk, drop what it holds: Python would try again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

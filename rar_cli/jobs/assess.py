@@ -9,25 +9,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
-from rar_cli.engine.engine import Engine, assess
+from rar_cli.engine.engine import Engine
 from rar_cli.engine.places import places
+from rar_cli.engine.restore import assess
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.jobs.book import Stop
 from rar_cli.jobs.names import HEATMAP
 from rar_cli.jobs.reading import read_file
 from rar_cli.jobs.request import Request, engine_of, weights_of
 from rar_cli.jobs.walk import STREAM, Found
-from rar_cli.loop.verdict import judge
+from rar_cli.loop.policy import Policy
+from rar_cli.loop.rounds import looks_of
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.images import FORMATS, WRITABLE, Picture, picture_to_image, read_picture
+from rar_cli.pictures.formats import FORMATS, WRITABLE
+from rar_cli.pictures.images import Picture, picture_to_image
 from rar_cli.pictures.metadata import Metadata
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
-from rar_cli.report.record import AssessmentRecord, rounded, rounded_score
+from rar_cli.report.record import AssessmentRecord, plan_to_json, rounded, rounded_db, rounded_score
 from rar_cli.report.words import describe
-from rar_cli.types import DEGRADATIONS, StopPolicy, Verdict
+from rar_cli.types import Look, Verdict
 
 
 def assess_files(
@@ -38,7 +43,7 @@ def assess_files(
     explained: each record also says in words what is wrong and where.
     """
     engine = engine_of(request, weights_of(request))
-    policy = request.policy(engine.policy)
+    policy = engine.policy.within(request.bounds)
     for found in files:
         if stop.signal is not None:
             return
@@ -47,7 +52,7 @@ def assess_files(
         yield replace(record, seconds=round(time.perf_counter() - started, 4))
 
 
-def _record(found: Found | None, engine: Engine, policy: StopPolicy, explained: bool) -> AssessmentRecord:
+def _record(found: Found | None, engine: Engine, policy: Policy, explained: bool) -> AssessmentRecord:
     """What became of one file; whatever it does to reading or assessing fails it alone."""
     name = STREAM if found is None else str(found.source)
     if found is not None and found.fault is not None:
@@ -62,18 +67,23 @@ def _record(found: Found | None, engine: Engine, policy: StopPolicy, explained: 
         return AssessmentRecord(name, error=f"{name}: assessing failed ({reason}); try a smaller --tile")
 
 
-def _assessed(name: str, picture: Picture, engine: Engine, policy: StopPolicy, explained: bool) -> AssessmentRecord:
+def _assessed(name: str, picture: Picture, engine: Engine, policy: Policy, explained: bool) -> AssessmentRecord:
     image = picture_to_image(picture)
     assessment = assess(engine, image)
-    severities, score = assessment.severities[0].tolist(), float(assessment.score[0])
-    degradations = rounded(dict(zip(DEGRADATIONS, severities, strict=True)))
-    verdict, _ = judge(0, score, None, severities, policy)
+    (look,) = looks_of(assessment)
+    degradations = rounded(look.named)
+    decision = policy.decide([look], [])
     height, width = picture.size
     return AssessmentRecord(
-        name, rounded_score(score), degradations, "accept" if verdict is Verdict.ACCEPT else "restore",
-        describe(degradations), width, height,
-        explanation=explain(score, np.asarray(severities), places(engine, image), picture.size) if explained else None,
+        name, rounded_score(look.score), degradations, "accept" if decision.verdict is Verdict.ACCEPT else "restore",
+        describe(degradations), width=width, height=height,
+        reason=decision.reason, plan=plan_to_json(decision.plan), expected_gain_db=rounded_db(decision.expected_db),
+        explanation=_explained(look, engine, image, picture.size) if explained else None,
     )  # fmt: skip
+
+
+def _explained(look: Look, engine: Engine, image: Tensor, size: tuple[int, int]) -> str:
+    return explain(look.score, np.asarray(look.severities), places(engine, image), size)
 
 
 def write_heatmap(source: Path | None, target: Path, request: Request) -> None:

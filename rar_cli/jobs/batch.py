@@ -17,18 +17,19 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from rar_cli.engine.engine import LARGE_PX, Engine, Outcome, restore, unit_range
+from rar_cli.engine.engine import LARGE_PX, Engine, unit_range
+from rar_cli.engine.restore import Outcome, restore
 from rar_cli.jobs.book import Standing, Stop
 from rar_cli.jobs.finishing import Finish
 from rar_cli.jobs.plan import Job
 from rar_cli.jobs.reading import Ahead, Group, Item, read_groups
 from rar_cli.jobs.sinks import FOREIGN
 from rar_cli.jobs.writing import Write, Writer
+from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import Pass
 from rar_cli.pictures.images import picture_to_image
 from rar_cli.report.record import PictureRecord, Subject
-from rar_cli.types import StopPolicy
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Options:
     them makes a picture.
     """
 
-    policy: StopPolicy
-    remove_mask: tuple[float, ...] | None = None
+    policy: Policy
     quality: int | None = None
     provenance: bool = True
     save_rounds: bool = False
@@ -53,8 +53,8 @@ class Options:
         What counts is what was asked for: a tile that shrinks later, for want of memory, is no other option.
         """
         about = {
-            **vars(self), "policy": vars(self.policy), "times": engine.times, "tile": engine.tile_px,
-            "dtype": str(engine.dtype), "ensemble": engine.self_ensemble, "weights": weights.sha256,
+            **vars(self), "policy": self.policy.about(), "times": engine.times, "tile": engine.tile_px,
+            "dtype": str(engine.dtype), "ensemble": engine.options.self_ensemble, "weights": weights.sha256,
         }  # fmt: skip
 
         @cache
@@ -169,11 +169,10 @@ class Run:
     def _within_memory(self, items: Sequence[Item]) -> tuple[Outcome, ...]:
         """Restore; where the memory does not suffice, again with half the batch, then with half the tile."""
         options = self.options
-        mask = None if options.remove_mask is None else torch.tensor(options.remove_mask)
         while True:
             try:
                 # Only `restore` holds the batch, so that it can let go of it once it is encoded.
-                return restore(self.engine, self._batch(items), options.policy, mask, options.save_rounds, self.on_pass)
+                return restore(self.engine, self._batch(items), options.policy, options.save_rounds, self.on_pass)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rar_cli.engine.engine import Outcome
+from rar_cli.engine.restore import Outcome
 from rar_cli.jobs.book import Book
 from rar_cli.jobs.reading import Item
 from rar_cli.jobs.sinks import Sink

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.walk import ROUNDS_MARK
-from rar_cli.pictures.images import FORMATS
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.pictures.remote import is_remote
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,8 @@ from pathlib import Path
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.walk import STREAM, Found, Selection, find
-from rar_cli.pictures.images import FORMATS, WRITABLE
+from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote, place
-
-FORMAT_SUFFIX = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,13 @@ def is_file_target(inputs: Sequence[str], output: str) -> bool:
     source = inputs[0]
     if source != STREAM and (glob.has_magic(source) and not place(source).exists() or place(source).is_dir()):
         return False
-    return Path(output).suffix.lower() in FORMATS and not place(output).is_dir()
+    suffix = Path(output).suffix
+    if place(output).is_dir() or output.endswith(("/", os.sep)):
+        return False
+    if re.fullmatch(r"\.[A-Za-z]\w{1,4}", suffix) and suffix.lower() not in FORMATS:
+        known = ", ".join(dict.fromkeys(ending for ending, kind in FORMATS.items() if kind in WRITABLE))
+        raise UsageError(f"{output}: {suffix} is no ending rar writes; use {known}, or a folder with / at its end")
+    return suffix.lower() in FORMATS
 
 
 def _single(source: str, output: str, naming: Naming) -> Job:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rar_cli.report.record import PictureRecord
+from rar_cli.report.text import printable
 from rar_cli.report.words import round_line
 from rar_cli.types import Round
 
@@ -59,7 +60,7 @@ class Progress:
         elif len(self.records) < MOST_ROWS and (record.status == "failed" or self.total <= MOST_ROWS):
             self.records.append(record)
         if record.error and (self.as_json or self.quiet):
-            sys.stderr.write(f"rar: {record.error}\n".encode("utf-8", "backslashreplace").decode())
+            sys.stderr.write(f"rar: {printable(record.error)}\n")
         self._show()
 
     def expect(self, total: int) -> None:
@@ -72,7 +73,7 @@ class Progress:
         """One line per round of a picture that is restored alone: bars on a terminal, plain elsewhere."""
         if not self.quiet and not self.as_json:
             stream = sys.stderr if self.to_stderr else sys.stdout
-            print(round_line(this, bars=stream.isatty()), file=stream, flush=True)
+            print(printable(round_line(this, bars=stream.isatty())), file=stream, flush=True)
 
     def _show(self) -> None:
         if self.bar is not None:
@@ -97,13 +98,13 @@ def transfer(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | N
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
 
         def told(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
+                tasks[name] = bar.add_task(printable(name), total=total)
             bar.update(tasks[name], completed=done, total=total)
 
         yield told

@@ -15,8 +15,9 @@ from rar_cli.errors import ImageError
 from rar_cli.jobs.book import Standing
 from rar_cli.jobs.plan import Job, Shard
 from rar_cli.jobs.walk import kind_of
+from rar_cli.pictures.decoding import picture_size, read_picture
 from rar_cli.pictures.files import Stamp
-from rar_cli.pictures.images import Picture, picture_size, read_picture, sha256
+from rar_cli.pictures.images import Picture, sha256
 from rar_cli.pictures.remote import is_remote
 
 CHUNK = 64

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rar_cli.jobs.plan import Shard
-from rar_cli.types import TILE_PX, Degradation, StopPolicy
+from rar_cli.types import TILE_PX, Bounds, Degradation
 
 if TYPE_CHECKING:
     from rar_cli.engine.engine import Engine
-    from rar_cli.weights.find import Weights
+    from rar_cli.weights.manifest import Weights
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Request:
     accept: float | None = None
     only: tuple[Degradation, ...] = ()
     keep: tuple[Degradation, ...] = ()
+    strength: float = 100.0
     quality: int | None = None
     provenance: bool = True
     save_rounds: bool = False
@@ -40,10 +41,12 @@ class Request:
     workers: int | None = None
     profile: Path | None = None
 
-    def policy(self, fitted: StopPolicy) -> StopPolicy:
-        """The policy fitted with the weights, with what the user asked for."""
-        accept = fitted.accept_score if self.accept is None else self.accept
-        return replace(fitted, max_rounds=self.max_rounds, accept_score=accept)
+    @property
+    def bounds(self) -> Bounds:
+        """What the user allows. Raises UsageError for what excludes each other."""
+        from rar_cli.engine.restore import bounds_of
+
+        return bounds_of(self.max_rounds, self.accept, self.only, self.keep, self.strength / 100.0)
 
 
 def weights_of(request: Request) -> Weights:
@@ -61,7 +64,8 @@ def weights_of(request: Request) -> Weights:
 def engine_of(request: Request, weights: Weights) -> Engine:
     """The model of verified weights on its device. Raises UsageError, WeightsError."""
     from rar_cli.engine.engine import Engine
+    from rar_cli.engine.options import EngineOptions
     from rar_cli.networks.model import Rar
 
-    model = Rar.load(weights.folder)
-    return Engine(model, request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble)
+    options = EngineOptions(request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble)
+    return Engine(Rar.load(weights.folder), options)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from rar_cli.compute.device import pick_device
 from rar_cli.compute.tracing import profiled
-from rar_cli.engine.engine import Engine, mask_of, pick_device
+from rar_cli.engine.engine import Engine
 from rar_cli.errors import UsageError
 from rar_cli.jobs import lock, log, names
 from rar_cli.jobs.batch import Options, Run
@@ -23,10 +24,11 @@ from rar_cli.jobs.target import Target
 from rar_cli.jobs.watch import Watch
 from rar_cli.jobs.workers import over_devices, over_ray
 from rar_cli.pictures.remote import is_remote
-from rar_cli.report.gallery import Gallery
+from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord
+from rar_cli.report.words import Choice
 from rar_cli.types import Round
-from rar_cli.weights.find import Weights
+from rar_cli.weights.manifest import Weights
 
 ENGINES = ("local", "ray")
 
@@ -67,7 +69,7 @@ class Session:
     def run(self, jobs: Sequence[Job]) -> Summary:
         """Do the jobs of a plan, then what `watch` brings, until stopped. Raises UsageError, WeightsError."""
         request, target = self.request, self.target
-        mask_of(request.only, request.keep)  # before anything slow: bad options fail at once
+        _ = request.bounds  # before anything slow: bad options fail at once
         names.check_run(jobs, target.claims(request), target.rounds if request.save_rounds else None)
         self._check_workers()
         weights = weights_of(request)
@@ -103,7 +105,7 @@ class Session:
     def _do(self, jobs: Sequence[Job], weights: Weights, book: OwnBook) -> None:
         """One worker, in this thread."""
         request, summary = self.request, book.summary
-        gallery = Gallery(f"restored into {self.target.text}") if request.report is not None else None
+        gallery = self._gallery(len(jobs)) if request.report is not None else None
         run = make_run(request, self.target, book, self.stop, weights)
         run.finish.gallery = gallery
         if len(jobs) == 1 and self.watch is None:
@@ -119,6 +121,10 @@ class Session:
             summary.seconds += run.do(groups_of(new, request.batch_size, request.shard))
         if gallery is not None and request.report is not None:
             gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
+
+    def _gallery(self, count: int) -> Gallery:
+        choice = Choice(self.request.only, self.request.keep)
+        return Gallery(f"restored into {self.target.text}", count if self.watch is None else MOST, choice)
 
     def _share(self, jobs: Sequence[Job], book: OwnBook) -> None:
         """Several workers, over one book."""
@@ -161,10 +167,8 @@ def kinds_of(request: Request) -> tuple[str, ...]:
 
 def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:
     """What of a request changes the bytes of an output."""
-    mask = mask_of(request.only, request.keep)
     return Options(
-        policy=request.policy(engine.policy),
-        remove_mask=None if mask is None else tuple(mask.tolist()),
+        policy=engine.policy.within(request.bounds),
         quality=request.quality,
         provenance=request.provenance,
         save_rounds=request.save_rounds,

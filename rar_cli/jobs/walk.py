@@ -8,11 +8,12 @@ import glob
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.pictures.images import FORMATS
+from rar_cli.jobs.leftovers import Leftovers
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.pictures.remote import below, is_remote, place
 
 STREAM = "-"
@@ -38,10 +39,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a folder count. exclude: patterns of names or of paths below the input, of folders too."""
+    """Which files of a folder count. exclude: patterns of names or of paths below the input, of folders too.
+
+    leftovers: what was seen and not taken.
+    """
 
     recursive: bool = False
     exclude: tuple[str, ...] = ()
+    leftovers: Leftovers = field(default_factory=Leftovers, compare=False)
 
     def takes(self, relative: Path) -> bool:
         """Whether a file found in a folder is a picture that is wanted."""
@@ -72,7 +77,8 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
                 yield found
     if not readable:
         advice = "" if selection.recursive else " (folders are read one level deep without --recursive)"
-        raise UsageError(first_fault or f"{', '.join(inputs)}: no pictures found{advice}")
+        left_out = f"; {selection.leftovers}" if str(selection.leftovers) else ""
+        raise UsageError(first_fault or f"{', '.join(inputs)}: no pictures found{advice}{left_out}")
 
 
 def kind_of(mode: int) -> str:
@@ -122,6 +128,8 @@ def _walk(folder: Path, selection: Selection, outside: Path | None) -> Iterator[
                     deeper.append(entry)
             elif selection.takes(relative):
                 yield Found(entry, relative, fault)
+            else:
+                selection.leftovers.add(entry)
         pending.extend(reversed(deeper))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from rar_cli.types import Degradation, Restoration, Round
+from rar_cli.types import DEGRADATIONS, Degradation, Plan, Restoration, Round
 from rar_cli.version import __version__
 
 Record = dict[str, Any]
@@ -129,13 +129,19 @@ class PictureRecord:
 
 @dataclass(frozen=True)
 class AssessmentRecord:
-    """One picture of `rar assess`. Without a score it failed, and `error` says why."""
+    """One picture of `rar assess`. Without a score it failed, and `error` says why.
+
+    plan, expected_gain_db: what `rar restore` would remove first, and what that should gain; reason: why, or why not.
+    """
 
     input: str
     score: float | None = None
     degradations: Mapping[str, float] | None = None
     verdict: str | None = None
     description: str | None = None
+    reason: str | None = None
+    plan: Record | None = None
+    expected_gain_db: float | None = None
     width: int | None = None
     height: int | None = None
     seconds: float = 0.0
@@ -165,7 +171,21 @@ def _round(this: Round) -> Record:
     return {
         "round": this.index, "score": rounded_score(this.score), "verdict": this.verdict.value, "reason": this.reason,
         "degradations": rounded(this.severities), "seconds": round(this.seconds, 4),
+        "plan": plan_to_json(this.plan), "expected_gain_db": rounded_db(this.expected_db),
+        "found_gain_db": rounded_db(this.found_db),
     }  # fmt: skip
+
+
+def plan_to_json(plan: Plan | None) -> Record | None:
+    """What the next round removes, by name, and how far it goes; None where there is no next round."""
+    return (
+        None if plan is None else {"remove": [d for d in DEGRADATIONS if d in plan.remove], "strength": plan.strength}
+    )
+
+
+def rounded_db(gain: float | None) -> float | None:
+    """A gain in dB to two places; None stays."""
+    return None if gain is None else round(_finite(gain), 2)
 
 
 def _finite(number: float) -> float:
