@@ -23,7 +23,7 @@ from rar_cli.jobs import batch
 from rar_cli.jobs.plan import Naming, plan
 from rar_cli.jobs.walk import Selection, find
 from rar_cli.types import DEGRADATIONS, Restoration, Round, Verdict
-from rar_cli.weights.find import write_manifest
+from rar_cli.weights.manifest import write_manifest
 
 ALWAYS = ("--accept", "100", "--max-rounds", "1")
 
