@@ -15,7 +15,12 @@ def test_a_picture_of_one_column_works_or_fails_alone(tmp_path, weights_dir):
     here, out = tmp_path / "in", tmp_path / "out"
     here.mkdir()
     rng = np.random.default_rng(0)
-    for name, size in (("tall.png", (65000, 1)), ("wide.png", (1, 65000)), ("photo.png", (40, 40)), ("dot.png", (1, 1))):
+    for name, size in (
+        ("tall.png", (65000, 1)),
+        ("wide.png", (1, 65000)),
+        ("photo.png", (40, 40)),
+        ("dot.png", (1, 1)),
+    ):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(here / name)
     common = ["--weights", str(weights_dir), "--max-rounds", "1", "--accept", "100", "--quiet"]
     done = CliRunner().invoke(app, ["restore", str(here), str(out), *common])
