@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from rar_cli.synthesis.degradations import degrade
-from rar_cli.synthesis.recipes import Recipe, Step, focused_recipe, quantise, random_recipe, stack
+from rar_cli.synthesis.pixels import quantise
+from rar_cli.synthesis.recipes import Recipe, Step, focused_recipe, random_recipe, stack
 from rar_cli.synthesis.resampling import FILTERS, resized, softened_before, usual_factor
 from rar_cli.types import DEGRADATIONS, Degradation
 

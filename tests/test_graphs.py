@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import Crops, Stage, TrainConfig
 from rar_cli.train.data import Batch, StepBatches
-from rar_cli.train.graphs import Graphs
+from rar_cli.train.run.graphs import Graphs
 from rar_cli.train.stages import Losses, let_learn, losses
 
 STAGE = Stage("restore", "restorer", steps=9, loss="log_mse", unrolled=0.5, crops=(Crops(4, 48, 32), Crops(2, 64, 32)))

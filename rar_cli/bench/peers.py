@@ -1,7 +1,7 @@
-"""Peers: what else a user might run, in the same run on the same pictures.
+"""Peers: other methods, run on the same pictures.
 
-Each takes and gives an image (h, w, 3) float32 in [0, 1]; parameters are each method's usual ones
-or estimated from the picture, never fitted to the reference.
+Each maps an image (h, w, 3) float32 in [0, 1] to one of the same shape. Parameters are the usual ones or estimated from
+the picture, never fitted to the reference.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rar_cli.compute.tiling import pad_to_multiple
+from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import zero_
 
 
@@ -30,7 +31,7 @@ class RestorerParams:
     channels: int = 48
     widths: tuple[int, ...] = (64, 128, 256)
     blocks: tuple[int, ...] = (2, 3, 4)
-    condition_tokens: int = 17
+    condition_tokens: int = AssessorParams().condition_tokens
     condition_width: int = 128
     modulation_width: int = 256
     detail_blocks: int = 0

@@ -1,14 +1,10 @@
-"""Pictures -> bytes of image files, and their atomic writing."""
+"""Pictures -> bytes of image files."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import tempfile
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +18,6 @@ from rar_cli.pictures.formats import BY_NAME, Format, openers
 from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
 from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XMP, Metadata, tiff_tags
 from rar_cli.pictures.quiet import hush
-from rar_cli.pictures.remote import is_remote
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
@@ -82,34 +77,6 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
     except Exception as fault:
         raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
     return buffer.getvalue(), [warning]
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed.
-
-    Object stores show a file only once it is whole, so that nothing is renamed there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if is_remote(path):
-            path.write_bytes(data)
-            return
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".rar-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)  # mkstemp is private; outputs follow the user's umask
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _to_pillow(picture: Picture) -> Image.Image:

@@ -1,1 +1,1 @@
-"""The nine degradations and stacks of them, seeded."""
+"""Every degradation and stacks of them, seeded: pictures to train and to measure on."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from rar_cli.errors import UsageError
 from rar_cli.networks.codec import CodecParams
+from rar_cli.networks.folder import check_types
 from rar_cli.networks.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
 from rar_cli.types import DEGRADATIONS, Degradation
@@ -16,6 +17,21 @@ from rar_cli.types import DEGRADATIONS, Degradation
 StageKind = Literal["assessor", "restorer", "end_to_end"]
 OptimizerName = Literal["adamw", "muon"]
 Learner = Literal["all", "assessor", "restorer"]
+
+SHARES = (
+    "partial",
+    "at_zero",
+    "focused",
+    "unrolled",
+    "retoned",
+    "grey",
+    "resaved",
+    "camera",
+    "lifelike",
+    "drawn",
+    "dim",
+)
+"""Settings of a stage that are shares of its pictures."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,11 @@ class Stage:
     without colours, their noise alike in all channels, as scans of old prints have it; a quarter of them tinted.
     resaved: share of pictures, clean or degraded, that were written once more as a fine JPEG or WebP; neither
     severities nor target know of it. detail: weight of `log_detail` beside `loss`, for what is fine in the error.
+    camera: share of pictures that a camera shoots: low light is exposure that it lacks, noise its sensor's, and the
+    target is what it makes of the scene without them. lifelike: share of pictures whose haze, rain, snow, blur and
+    motion blur are made as light makes them, with depth and lamps. drawn: share of pictures that are no photographs
+    (text, screens, charts, stars, black), most of them clean. dim: share of photographs that are dim, dusky, pale or
+    misty by nature, and clean.
     """
 
     name: str
@@ -74,6 +95,10 @@ class Stage:
     grey: float = 0.0
     resaved: float = 0.0
     detail: float = 0.0
+    camera: float = 0.0
+    lifelike: float = 0.0
+    drawn: float = 0.0
+    dim: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = sorted({name for stack in self.focus for name in stack.split("+")} - set(DEGRADATIONS))
@@ -87,6 +112,9 @@ class Stage:
             raise UsageError(f'stage {self.name}: keeps needs kind = "restorer" and loss = "log_mse"')
         if self.detail and self.kind != "restorer":
             raise UsageError(f'stage {self.name}: detail needs kind = "restorer"')
+        for setting in SHARES:
+            if not 0.0 <= getattr(self, setting) <= 1.0:
+                raise UsageError(f"stage {self.name}: {setting} must lie in [0, 1], got {getattr(self, setting)}")
         if not self.crops:
             raise UsageError(f"stage {self.name}: crops is empty; leave it out for the default")
         if self.kind != "restorer" and any(crops.windows > 1 for crops in self.crops):
@@ -178,17 +206,27 @@ def load_config(path: Path) -> TrainConfig:
     """Read a TOML config. Raises UsageError with the valid names on an unknown key."""
     try:
         table = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
-    model = table.pop("model", {})
     try:
-        params = RarParams(**{name: part_params(name, part) for name, part in model.items()})
-    except (KeyError, TypeError, ValueError) as error:
+        params = _model(table.pop("model", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: [model]: {error}") from error
-    stages = tuple(_stage(stage, path) for stage in table.pop("stages", []))
+    listed = table.pop("stages", [])
+    if not isinstance(listed, list) or not all(isinstance(stage, dict) for stage in listed):
+        raise UsageError(f"{path}: stages are tables; write [[stages]] above each")
+    stages = tuple(_stage(stage, path) for stage in listed)
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")
     return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
+
+
+def _model(table: dict[str, dict[str, Any]]) -> RarParams:
+    """The parts; a restorer that names no number of condition tokens takes as many as the assessor makes."""
+    parts = {name: part_params(name, part) for name, part in table.items() if name != "restorer"}
+    made = parts["assessor"] if "assessor" in parts else RarParams().assessor
+    restorer = {"condition_tokens": made.condition_tokens, **table.get("restorer", {})}
+    return RarParams(**parts, restorer=part_params("restorer", restorer))
 
 
 def _stage(table: dict[str, Any], path: Path) -> Stage:
@@ -199,11 +237,14 @@ def _stage(table: dict[str, Any], path: Path) -> Stage:
 
 
 def _build(kind: Any, table: dict[str, Any], path: Path) -> Any:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {kind.__name__} is a table of settings, got {table!r:.40}")
     names = [f.name for f in fields(kind)]
     unknown = sorted(set(table) - set(names))
     if unknown:
         raise UsageError(f"{path}: unknown {', '.join(unknown)}; {kind.__name__} knows {', '.join(names)}")
     try:
+        check_types(kind, table)
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error

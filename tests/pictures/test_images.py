@@ -8,7 +8,8 @@ from PIL import Image, ImageCms
 
 from rar_cli.errors import ImageError
 from rar_cli.pictures.decoding import read_picture
-from rar_cli.pictures.encoding import encode_picture, write_bytes
+from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.images import image_to_picture, picture_to_image
 from rar_cli.pictures.metadata import tiff_tags
 

@@ -1,0 +1,37 @@
+"""The time of a run: seconds over all its pieces, and what is due."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """before: seconds that earlier pieces of the run took. hours: how long this one may take; None for no end."""
+
+    def __init__(self, before: float, hours: float | None) -> None:
+        self.before, self.hours = before, hours
+        self.start = time.monotonic()
+        self.last: dict[str, float] = {}
+
+    def seconds(self) -> float:
+        """Of training, over all pieces."""
+        return self.before + time.monotonic() - self.start
+
+    def due(self, what: str, minutes: float) -> bool:
+        """Whether so many minutes have passed since it was last due, or since the start."""
+        now = time.monotonic()
+        if now - self.last.setdefault(what, self.start) < minutes * 60:
+            return False
+        self.last[what] = now
+        return True
+
+    def fall(self, landing: float) -> float:
+        """What is left, in [0, 1], of the share `landing` of the hours, at their end; 1 where there is no end."""
+        if self.hours is None or not landing:
+            return 1.0
+        left = 1.0 - (time.monotonic() - self.start) / (self.hours * 3600)
+        return min(max(left, 0.0) / landing, 1.0)
+
+    def over(self) -> bool:
+        """Whether the hours have passed."""
+        return self.hours is not None and time.monotonic() - self.start > self.hours * 3600

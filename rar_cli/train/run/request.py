@@ -1,0 +1,26 @@
+"""What a run is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
+
+    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint. interrupted: asked after
+    every step; once true, the run leaves a whole state behind and returns, without measuring what it learned.
+    """
+
+    data: Sequence[Path]
+    out: Path
+    valid: Sequence[Path] = ()
+    warm_start: Path | None = None
+    resume: bool = False
+    hours: float | None = None
+    interrupted: Callable[[], bool] = lambda: False
