@@ -82,6 +82,7 @@ def test_records_come_one_per_picture_and_the_log_has_the_same(many, tmp_path, w
     assert {r["output"] for r in seen} == {str(p) for p in (tmp_path / "out").glob("*.png")}
 
 
+@pytest.mark.slow
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_one(many, tmp_path, weights_dir, busy):
     go(many, tmp_path, weights_dir, busy, Options(POLICY, batch_size=1), out="whole")
     stop, counted = Stop(), []
@@ -101,6 +102,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_o
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_a_broken_file_does_not_make_its_neighbours_be_done_again(many, tmp_path, weights_dir, busy):
     (many / "p03.png").write_bytes((many / "p03.png").read_bytes()[:200])
     go(many, tmp_path, weights_dir, busy)
@@ -108,6 +110,7 @@ def test_a_broken_file_does_not_make_its_neighbours_be_done_again(many, tmp_path
     assert (summary.skipped, summary.failed, summary.restored) == (19, 1, 0)
 
 
+@pytest.mark.slow
 def test_resuming_writes_and_logs_only_what_was_missing(many, tmp_path, weights_dir, busy):
     go(many, tmp_path, weights_dir, busy)
     kept = (tmp_path / "out" / "p03.png").stat().st_mtime_ns
@@ -118,6 +121,7 @@ def test_resuming_writes_and_logs_only_what_was_missing(many, tmp_path, weights_
     assert len(logged(tmp_path / "out" / "rounds.jsonl")) == 21
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_batch_then_tile_and_tries_again(many, tmp_path, weights_dir, busy, monkeypatch):
     go(many, tmp_path, weights_dir, busy, out="whole")
     real, sizes = batch.restore, []
@@ -141,6 +145,7 @@ def test_a_lack_of_memory_is_told_from_other_faults():
     assert not out_of_memory(RuntimeError("shape mismatch"))
 
 
+@pytest.mark.slow
 def test_a_fault_in_one_group_fails_that_group_alone(many, tmp_path, weights_dir, busy, monkeypatch):
     real = batch.restore
 
@@ -226,6 +231,7 @@ def test_no_reader_outlives_its_run():
     assert not ahead.thread.is_alive()
 
 
+@pytest.mark.slow
 def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weights_dir, busy):
     lengths = []
 
@@ -237,6 +243,7 @@ def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weig
     assert lengths == list(range(1, 21))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights_dir, busy, monkeypatch, rounds):
     options = Options(FixedPolicy((Plan(),) * rounds), batch_size=1, save_rounds=True)
@@ -248,6 +255,7 @@ def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights
     assert plain == large
 
 
+@pytest.mark.slow
 def test_a_large_picture_that_changes_while_it_is_restored_fails_alone(many, tmp_path, weights_dir, busy, monkeypatch):
     monkeypatch.setattr(batch, "LARGE_PX", 0)
     real = batch.restore

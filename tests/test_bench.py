@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from rar_cli.bench.judging import average_precision, judge_assessor, judge_decisions
 from rar_cli.bench.metrics import CAP_DB, Metric, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
-from rar_cli.bench.run import bench
+from rar_cli.bench.run import Terms, bench
 from rar_cli.bench.simple import simple_policies
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
 from rar_cli.cli import app
@@ -151,6 +151,7 @@ def test_any_command_can_be_a_peer_and_its_failure_names_it(photo):
         command("nothing")
 
 
+@pytest.mark.slow
 def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, photo):
     good = (photo / 255).astype(np.float32)
 
@@ -158,13 +159,14 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
         yield Pair("a", good, good)
         yield Pair("b", good, good[:-1])
 
-    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1)
+    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, Terms(max_rounds=1))
     assert result["complete"] is False
     assert result["suites"][0]["final"]["psnr_db"] is None
     assert result["suites"][0]["done"] == 1
     assert "b" in result["suites"][0]["gaps"][0]
 
 
+@pytest.mark.slow
 def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(tiny):
     import torch
 
@@ -242,6 +244,7 @@ def run(*args):
     return CliRunner().invoke(app, ["bench", *map(str, args)])
 
 
+@pytest.mark.slow
 def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_repeats(pairs, weights_dir, tmp_path):
     outs = [tmp_path / "a.json", tmp_path / "b.json"]
     results = [run(pairs, "--weights", weights_dir, "--out", out, "--max-rounds", 2) for out in outs]
@@ -264,6 +267,7 @@ def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_rep
         assert picture["final"]["psnr_db"] == picture["rounds"][picture["best_round"]]["psnr_db"]
 
 
+@pytest.mark.slow
 def test_bench_takes_folders_suites_pairs_and_peers(clean, weights_dir):
     common = ("--weights", weights_dir, "--limit", 1, "--max-rounds", 1)
     assert "clean" in run(clean, *common).stdout
@@ -274,6 +278,7 @@ def test_bench_takes_folders_suites_pairs_and_peers(clean, weights_dir):
     assert run("--degraded", clean, "--reference", clean, *common).exit_code == 0
 
 
+@pytest.mark.slow
 def test_bench_of_a_broken_picture_shows_a_gap_and_ends_with_1(pairs, weights_dir):
     (pairs / "degraded" / "two.png").write_bytes(b"x")
     result = run(pairs, "--weights", weights_dir)
@@ -300,6 +305,7 @@ def test_bench_that_cannot_run_says_why_with_code_2(weights_dir, args, message):
 SAMPLE_PAIRS = sorted((ROOT / "samples" / "degraded").glob("*.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SAMPLE_PAIRS, ids=lambda p: p.stem)
 def test_metrics_agree_with_opencv_and_torchmetrics_on_stored_pairs(path):
     import cv2
@@ -349,6 +355,7 @@ def test_sixteen_bit_pairs_are_measured_at_their_own_depth(tmp_path):
     assert psnr_db(pair.degraded, pair.reference) == pytest.approx(-10 * np.log10(mse), abs=0.05)
 
 
+@pytest.mark.slow
 def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
     command_line = ["bench", str(pairs), "--weights", str(weights_dir), "--plots", str(tmp_path / "plots"), "--quiet"]
     result = CliRunner().invoke(app, command_line)

@@ -85,6 +85,7 @@ def test_what_was_cropped_is_seen_as_what_was_not(busy):
     assert torch.equal(assess(engine, image).score, assess(engine, continued).score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
 def test_what_is_inside_is_restored_as_if_it_were_alone_and_the_border_stays(busy, dtype):
     engine = Engine(busy, CPU)
@@ -104,6 +105,7 @@ def test_what_is_inside_is_restored_as_if_it_were_alone_and_the_border_stays(bus
     assert torch.equal(assess(engine, framed).score, assess(engine, within).score)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_batch_have_borders_of_their_own_and_tell_of_their_rounds(busy):
     engine = Engine(busy, CPU)
     batch = torch.stack([scene(84, 96), bordered(scene(), 0, 12, 12, 8, 8), scene(84, 96, seed=1)])

@@ -14,6 +14,7 @@ from rar_cli.bench import NEEDED
 from rar_cli.cli import app
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.restorer import RestorerParams
+from rar_cli.pictures.formats import TABLE
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config, shipped_config
 from rar_cli.version import __version__
 from scripts import make_docs, prose
@@ -154,7 +155,7 @@ def test_sentences_are_told_from_code_tables_headings_and_each_other():
 
 
 def test_nothing_committed_names_a_registry_or_this_machine():
-    pattern = re.compile(r"(--index-url|--extra-index-url|pypi\.org/simple|file://)")
+    pattern = re.compile(r"(--index-url|--extra-index-url|pypi\.org/simple|file:///(opt|root|home|work))")
     for path in ROOT.rglob("*"):
         if path.suffix in {".md", ".toml", ".py", ".sh"} and ".venv" not in path.parts and path.name != "test_docs.py":
             assert not pattern.search(path.read_text()), path
@@ -184,6 +185,7 @@ IMPORTED_AS = {
     "Pillow": "PIL",
     "opencv-python-headless": "cv2",
     "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
     "ray": "ray",
     "universal_pathlib": "upath",
     **{package: module for module, package in NEEDED.items()},
@@ -208,10 +210,10 @@ def test_what_is_depended_on_is_what_is_imported():
     packages = {re.match(r"[\w-]+", requirement)[0] for requirement in needed}
     modules = {IMPORTED_AS.get(package, package) for package in packages}
     used = {name for name in imported() if name not in sys.stdlib_module_names} - {"rar_cli"}
-    by_another = {"pywt"}  # scikit-image imports it where a wavelet is asked for
-    beside_another = {"torchvision"}  # looked for, never required
-    assert modules - used == by_another
-    assert used - modules <= beside_another
+    by_name = {"pywt"} | {row.module for row in TABLE if row.module}  # scikit-image imports the first one
+    optional = {"albumentations", "torchvision"}  # taken where they are there
+    assert modules - used == by_name
+    assert used - modules <= optional
 
 
 def test_every_entry_point_leads_to_the_same_program():
@@ -232,3 +234,12 @@ def test_every_link_from_the_code_to_a_decision_leads_to_its_heading():
     for path in files:
         for anchor in re.findall(r"decisions\.md#([\w-]+)", path.read_text()):
             assert anchor in anchors, f"{name_of(path)}: {anchor}"
+
+
+def test_the_image_runs_offline_as_an_ordinary_user():
+    image = (ROOT / "Dockerfile").read_text()
+    last = image[image.rindex("\nFROM ") :]
+    assert "-slim" in last.split("\n")[1]
+    assert "HF_HUB_OFFLINE=1" in last
+    assert last.index("USER rar") < last.index("ENTRYPOINT")
+    assert "docs/man" not in (ROOT / ".dockerignore").read_text(), "the wheel needs the man page"

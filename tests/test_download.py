@@ -119,6 +119,7 @@ def test_a_manifest_cannot_write_outside_its_folder(server, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_fetch_it_once(server, weights_dir, tmp_path):
     server.put(weights_dir)
     server.faults[CODEC] = ["slow"]
@@ -219,6 +220,7 @@ def hub(server, name, tmp_path, **environment):
     return subprocess.run([sys.executable, "-c", HUB, name], env=env, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_users_model_comes_from_the_hub_at_one_commit(server, weights_dir, tmp_path):
     (weights_dir / "pytorch_model.bin").write_bytes(b"pickle")
     publish(server, "someone/portraits", weights_dir)

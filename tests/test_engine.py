@@ -17,6 +17,7 @@ def policy(rounds: int) -> FixedPolicy:
     return FixedPolicy((Plan(),) * rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5])
 def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, monkeypatch, rounds):
     calls = {"encode": 0, "decode": 0}
@@ -58,6 +59,7 @@ def test_a_picture_that_is_kept_is_not_decoded(busy):
     assert outcome.restoration.stop is Verdict.EXHAUSTED
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_pictures_give_alone(busy):
     engine = Engine(busy, CPU)
     images = torch.rand(3, 3, 24, 20)
@@ -75,6 +77,7 @@ def test_the_same_call_gives_the_same_bits(busy):
     assert torch.equal(first.image, second.image)
 
 
+@pytest.mark.slow
 def test_tiles_agree_with_the_whole(busy, monkeypatch):
     monkeypatch.setattr(module, "OVERLAP_PX", 64)
     whole, tiled = (
@@ -158,6 +161,7 @@ def test_what_is_beyond_the_range_counts_as_a_file_would_have_it(busy):
     assert noisy.min() < 0  # the caller's picture stays
 
 
+@pytest.mark.slow
 def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, monkeypatch):
     image = torch.rand(1, 3, 200, 260)
     whole = restore(Engine(busy, CPU), image, policy(2))[0]

@@ -140,7 +140,7 @@ def test_expected_and_found_gains_are_shown_where_the_record_has_them(tmp_path):
     told["rounds"][1]["found_gain_db"] = 1.5
     gallery.add(told, noise(0), noise(1))
     gallery.write(tmp_path / "r.html", 1.0, 1.0)
-    assert "expected +2.0 dB found +1.5 dB" in (tmp_path / "r.html").read_text()
+    assert "expected +2.0 dB, found +1.5 dB" in (tmp_path / "r.html").read_text()
 
 
 def test_restore_writes_a_report_and_a_strip(folder, tmp_path, weights_dir):

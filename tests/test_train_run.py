@@ -115,6 +115,27 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
             assert torch.equal(tensor, resumed[name]), name
 
 
+def test_a_run_whose_batches_fail_ends_and_leaves_no_worker_behind(photos_dir, tmp_path):
+    config = config_file(tmp_path, steps=10)
+    config.write_text(config.read_text().replace("workers = 0", "workers = 1"))
+    fault = """
+    from rar_cli.train.data import StepBatches
+    def fail(self, step): raise OSError("disk")
+    StepBatches.__getitem__ = fail
+    """
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(fault) + textwrap.dedent(RUN),
+        photos_dir,
+        config,
+        tmp_path / "run",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "OSError: disk" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir, tmp_path, number):
     config, out = config_file(tmp_path, steps=10_000, checkpoint=999.0), tmp_path / "run"

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -71,17 +71,23 @@ class SuiteResult:
         return about
 
 
+class Terms(NamedTuple):
+    """What a run of the benchmark fixes. seed: of the synthesis. max_rounds: most rounds per picture."""
+
+    seed: int = 0
+    max_rounds: int = 4
+
+
 def bench(
     suites: Sequence[Suite],
     engine: Engine,
     weights: Weights,
     peers: Mapping[str, Peer],
-    seed: int,
-    max_rounds: int,
+    terms: Terms = Terms(),
     gallery: Gallery | None = None,
 ) -> dict[str, Any]:
     """Run every suite, showing its pictures to `gallery`. Returns the JSON document."""
-    policy = engine.policy.within(Bounds(max_rounds))
+    policy = engine.policy.within(Bounds(terms.max_rounds))
     metrics = metrics_here()
     summaries, rows = [], []
     for suite in suites:
@@ -97,8 +103,7 @@ def bench(
         "version": __version__,
         "weights": weights.name,
         "weights_sha256": weights.sha256,
-        "seed": seed,
-        "max_rounds": max_rounds,
+        **terms._asdict(),
         "machine": _machine(engine),
         "metrics": {name: metric.about() for name, metric in metrics.items()},
         "parameters": sum(p.numel() for p in engine.model.parameters()),

@@ -10,6 +10,7 @@ import typer
 from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import (
     DeviceOption,
+    Dtype,
     DtypeOption,
     ExcludeOption,
     Inputs,
@@ -17,13 +18,16 @@ from rar_cli.cli.options import (
     QuietOption,
     RecursiveOption,
     TileOption,
+    VerboseOption,
     WeightsOption,
+    show_settings,
 )
-from rar_cli.cli.printing import print_assessment, say_leftovers
+from rar_cli.cli.printing import print_assessment, print_engine, say_leftovers
 from rar_cli.types import TILE_PX
 
 
 def assess_command(
+    context: typer.Context,
     inputs: Inputs,
     as_json: JsonOption = False,
     fail_under: Annotated[
@@ -43,8 +47,9 @@ def assess_command(
     ] = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
@@ -52,6 +57,7 @@ def assess_command(
         from rar_cli.jobs.names import HEAT, Claim, check
         from rar_cli.jobs.walk import Selection, find
 
+        show_settings(context, verbose)
         selection = Selection(recursive, tuple(exclude or ()))
         files = [None] if inputs == ["-"] else list(find(inputs, selection))
         say_leftovers(selection.leftovers, quiet)
@@ -62,6 +68,8 @@ def assess_command(
         from rar_cli.jobs.request import Request
 
         request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)
+        if verbose:
+            print_engine(request)
         failed = low = False
         with signals() as stop:
             for record in assess_files(files, request, stop, explain):

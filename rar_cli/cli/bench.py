@@ -10,6 +10,7 @@ import typer
 from rar_cli.cli.guard import guarded
 from rar_cli.cli.options import (
     DeviceOption,
+    Dtype,
     DtypeOption,
     QuietOption,
     SelfEnsembleOption,
@@ -53,7 +54,7 @@ def bench_command(
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
     quiet: QuietOption = False,
 ) -> None:

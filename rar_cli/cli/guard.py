@@ -38,6 +38,7 @@ def guarded() -> Iterator[None]:
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
     try:
         yield
+        sys.stdout.flush()
     except (typer.Exit, typer.Abort):
         raise
     except BrokenPipeError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rar_cli.jobs.leftovers import Leftovers
     from rar_cli.jobs.plan import Job
     from rar_cli.report.record import AssessmentRecord
+    from rar_cli.report.words import Choice
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.manifest import Weights
@@ -46,6 +47,16 @@ def warn(text: str) -> None:
     note(f"rar: {text}")
 
 
+def print_engine(request: Any) -> None:
+    """With --verbose: which weights compute where, and how precisely."""
+    from rar_cli.compute.device import pick_device, pick_dtype
+
+    for name in request.device.split(","):
+        device = pick_device(name)
+        precision = str(pick_dtype(request.dtype, device)).removeprefix("torch.")
+        warn(f"weights {request.weights}, device {device}, precision {precision}")
+
+
 def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
     """What folders hold and rar leaves out, on stderr."""
     if str(leftovers) and not quiet:
@@ -71,13 +82,20 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
     return Progress(total, as_json, quiet, log_progress, to_stderr)
 
 
-def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report.tables import table
-    from rar_cli.report.words import summary_line
+def print_summary(summary: Any, console: Console, choice: Choice, output: str, report: Path | None) -> None:
+    """The table, the counts, and where everything lies."""
+    from rich.markup import escape
 
-    table([record.as_dict() for record in summary.records], console)
+    from rar_cli.report.tables import table
+    from rar_cli.report.words import summary_line, written_line
+
+    table([record.as_dict() for record in summary.records], console, choice)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
-    console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
+    line = summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds)
+    console.print(line, highlight=False, style="red" if summary.failed else None)
+    written = summary.restored + summary.accepted + summary.skipped
+    if where := written_line(output if written else None, None if report is None else str(report)):
+        console.print(escape(printable(where)), highlight=False, soft_wrap=True)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
@@ -97,13 +115,15 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
 
 def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
+    from rar_cli.report.words import banded
 
     if record.error is not None:
         warn(record.error)
     if as_json:
         echo(to_json(record.as_dict()))
     elif record.error is None and not quiet:
-        echo(f"{record.input}: {record.score:.1f} ({record.verdict}): {record.description}")
+        follows = "good as it is" if record.verdict == "accept" else "worth restoring"
+        echo(f"{record.input}: {banded(record.score or 0.0)}; {record.description}; {follows}")
         if record.explanation is not None:
             echo(f"  {record.explanation}")
 

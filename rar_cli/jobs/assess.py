@@ -16,6 +16,7 @@ from rar_cli.engine.places import places
 from rar_cli.engine.restore import assess
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.jobs.book import Stop
+from rar_cli.jobs.names import HEATMAP
 from rar_cli.jobs.reading import read_file
 from rar_cli.jobs.request import Request, engine_of, weights_of
 from rar_cli.jobs.walk import STREAM, Found
@@ -26,6 +27,7 @@ from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.images import Picture, picture_to_image
+from rar_cli.pictures.metadata import Metadata
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
 from rar_cli.report.record import AssessmentRecord, plan_to_json, rounded, rounded_db, rounded_score
@@ -91,5 +93,6 @@ def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
         raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
     engine = engine_of(request, weights_of(request))
     picture = read_picture(read_file(source, str(source))[0], str(source))
-    drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG")
+    metadata = Metadata().with_provenance(HEATMAP)  # by which the next one knows that it may replace this one
+    drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG", metadata=metadata)
     write_bytes(encode_picture(drawn, kind)[0], target)

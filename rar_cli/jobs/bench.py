@@ -36,7 +36,7 @@ class BenchRequest:
 def run_bench(request: BenchRequest, model: Request) -> dict[str, Any]:
     """Choose suites and peers, run them, return the JSON document. Raises UsageError, WeightsError."""
     from rar_cli.bench.peers import PEERS, command
-    from rar_cli.bench.run import bench
+    from rar_cli.bench.run import Terms, bench
     from rar_cli.bench.simple import simple_policies
 
     suites = _suites(request)
@@ -47,7 +47,7 @@ def run_bench(request: BenchRequest, model: Request) -> dict[str, Any]:
     peers |= simple_policies(engine) if request.policies else {}
     gallery = None if request.report is None else Gallery("rar bench")
     started = time.perf_counter()
-    result = bench(suites, engine, weights, peers, request.seed, request.max_rounds, gallery)
+    result = bench(suites, engine, weights, peers, Terms(request.seed, request.max_rounds), gallery)
     if gallery is not None and request.report is not None:
         seconds = time.perf_counter() - started
         gallery.write(request.report, seconds, (result["megapixels_per_second"] or 0.0) * seconds)

@@ -47,6 +47,11 @@ class Summary:
     interrupted: int | None = None
     records: list[PictureRecord] = field(default_factory=list)
 
+    @property
+    def pictures(self) -> int:
+        """All that were looked at."""
+        return self.restored + self.accepted + self.skipped + self.failed
+
     def count(self, record: PictureRecord) -> None:
         """Take one record into account."""
         setattr(self, record.status, getattr(self, record.status) + 1)

@@ -21,9 +21,6 @@ from rar_cli.pictures.remote import is_remote
 if TYPE_CHECKING:
     from rar_cli.jobs.plan import Job
 
-HEAD_BYTES = 4096
-"""What is read of a file to see of which kind it is."""
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -39,11 +36,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that rar writes. recognises: its first bytes -> whether rar wrote it."""
+    """A kind of file that rar writes. recognises: its first `head` bytes -> whether rar wrote it."""
 
     name: str
     recognises: Callable[[bytes], bool]
     picture: bool = False
+    head: int = 4096
 
 
 def _is_log(head: bytes) -> bool:
@@ -75,7 +73,8 @@ LOG = Kind("a round log", _is_log)
 REPORT = Kind("a report of rar", _is_report)
 TRACE = Kind("a trace of rar", _is_trace)
 BENCH = Kind("a result of rar bench", _is_bench)
-HEAT = Kind("a heat map of rar", _is_heatmap, picture=True)
+HEAT = Kind("a heat map of rar", _is_heatmap, picture=True, head=2**28)
+PLOT = Kind("a plot of rar bench", lambda head: b"atplotlib" in head, picture=True)
 
 
 def check(claims: Sequence[Claim], inputs: Iterable[Path] = (), outputs: Iterable[Path] = ()) -> None:
@@ -111,8 +110,8 @@ def check_plots(folder: Path, names: Sequence[str]) -> None:
     _check_parent(folder, f"--plots {folder}")
     for name in names:
         path = folder / name
-        if os.path.lexists(path) and b"atplotlib" not in _head(path, f"--plots {path}"):
-            raise UsageError(f"--plots {path}: exists and was not drawn by rar; choose another folder")
+        if os.path.lexists(path) and not PLOT.recognises(_head(path, f"--plots {path}", PLOT.head)):
+            raise UsageError(f"--plots {path}: exists and is not {PLOT.name}; choose another folder")
 
 
 def check_empty(folder: Path, option: str, cure: str) -> None:
@@ -137,7 +136,7 @@ def _check_place(claim: Claim) -> None:
         raise UsageError(f"{label}: cannot be written ({error.strerror})") from error
     if claim.own is LOG and stat.S_ISCHR(mode):
         return  # /dev/null, /dev/stderr
-    if not stat.S_ISREG(mode) or not claim.own.recognises(_head(claim.path, label)):
+    if not stat.S_ISREG(mode) or not claim.own.recognises(_head(claim.path, label, claim.own.head)):
         raise UsageError(f"{label}: exists and is not {claim.own.name}; choose another name")
     if not os.access(claim.path, os.W_OK):
         raise UsageError(f"{label}: cannot be written (Permission denied)")
@@ -153,10 +152,10 @@ def _check_parent(folder: Path, label: str) -> None:
         raise UsageError(f"{label}: cannot be written below {here} ({reason})")
 
 
-def _head(path: Path, label: str) -> bytes:
+def _head(path: Path, label: str, size: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
+            return file.read(size)
     except OSError as error:
         raise UsageError(f"{label}: cannot be read ({error.strerror})") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,13 @@ def is_file_target(inputs: Sequence[str], output: str) -> bool:
     source = inputs[0]
     if source != STREAM and (glob.has_magic(source) and not place(source).exists() or place(source).is_dir()):
         return False
-    return Path(output).suffix.lower() in FORMATS and not place(output).is_dir()
+    suffix = Path(output).suffix
+    if place(output).is_dir() or output.endswith(("/", os.sep)):
+        return False
+    if re.fullmatch(r"\.[A-Za-z]\w{1,4}", suffix) and suffix.lower() not in FORMATS:
+        known = ", ".join(dict.fromkeys(ending for ending, kind in FORMATS.items() if kind in WRITABLE))
+        raise UsageError(f"{output}: {suffix} is no ending rar writes; use {known}, or a folder with / at its end")
+    return suffix.lower() in FORMATS
 
 
 def _single(source: str, output: str, naming: Naming) -> Job:

@@ -13,6 +13,12 @@ MOST_MARKER = 65_533
 MOST_PROFILE = 4_000_000
 """Characters of a profile in a PNG that are taken apart."""
 
+PIECE = 65_536
+"""Bytes of a stream that are looked at together."""
+
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row, steps across and down of each pass of an interlaced PNG."""
+
 NEEDED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 
@@ -76,22 +82,49 @@ def png_profile(iptc: bytes) -> str:
 
 
 def bare_png(data: bytes) -> bytes:
-    """A PNG with its pixels alone: a decoder has nothing else to complain of."""
-    return PNG_BEGINNING + b"".join(chunk for name, chunk in _chunks(data) if name in NEEDED_CHUNKS)
+    """A PNG with its pixels alone and their checksum made right: a decoder has nothing else to complain of."""
+    chunks = [(name, chunk) for name, chunk in _chunks(data) if name in NEEDED_CHUNKS]
+    pixels = _checked(b"".join(chunk[8:-4] for name, chunk in chunks if name == b"IDAT"), _png_size(data))
+    head = b"".join(chunk for name, chunk in chunks if name not in {b"IDAT", b"IEND"})
+    return PNG_BEGINNING + head + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
 def with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A PNG with more chunks (name, body) behind its header."""
-    added = b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    return png[:33] + added + png[33:]
+    return png[:33] + b"".join(_chunk(name, body) for name, body in chunks) + png[33:]
 
 
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:
     """pHYs of a density in pixels per inch."""
     x, y = (round(each / 0.0254) for each in dpi)
     return b"pHYs", struct.pack(">IIB", x, y, 1)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _png_size(data: bytes) -> int:
+    """Bytes of the rows of a PNG, each with its filter, in all passes."""
+    width, height, bits, colours, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    depth = bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sides = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    return sum(rows * (1 + -(-columns * depth // 8)) for columns, rows in sides if columns > 0 and rows > 0)
+
+
+def _checked(stream: bytes, size: int) -> bytes:
+    """A zlib stream of at most `size` bytes that ends where its data does, with their checksum; a cut one as it is."""
+    inflate, checksum, seen = zlib.decompressobj(-zlib.MAX_WBITS), 1, 0
+    for at in range(2, len(stream), PIECE):
+        data = inflate.decompress(stream[at : at + PIECE])
+        checksum, seen = zlib.adler32(data, checksum), seen + len(data)
+        if seen > size:  # a damaged file; the rest is not shown
+            return zlib.compress(zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream[2:], size), 0)
+        if inflate.eof:
+            end = min(at + PIECE, len(stream)) - len(inflate.unused_data)
+            return stream[:end] + checksum.to_bytes(4, "big")
+    return stream
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:

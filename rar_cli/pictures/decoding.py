@@ -77,8 +77,8 @@ def _faults_of(name: str) -> Iterator[None]:
         yield
     except ImageError as error:
         raise error if str(error).startswith(name) else ImageError(f"{name}: {error}") from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: does not fit into memory") from error
     except Exception as error:  # decoders raise many kinds on damaged data
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(f"{name}: damaged or truncated ({reason}); restore it from its source") from error

@@ -58,12 +58,12 @@ JPEG_XL = "pillow_jxl"
 
 TABLE = (
     Format(
-        "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), also=("MPO",), option="jpg", alpha=False, lossy=True,
-        keeps=("EXIF", "XMP", "ICC profile", "IPTC", "comment", "density"),
-    ),
-    Format(
         "PNG", (".png",), option="png", deep=True,
         keeps=("EXIF", "XMP", "ICC profile", "IPTC", "comment", "text", "density"),
+    ),
+    Format(
+        "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), also=("MPO",), option="jpg", alpha=False, lossy=True,
+        keeps=("EXIF", "XMP", "ICC profile", "IPTC", "comment", "density"),
     ),
     Format("WEBP", (".webp",), option="webp", lossy=True, keeps=("EXIF", "XMP", "ICC profile")),
     Format(

@@ -157,8 +157,9 @@ def _removed(before: Record, after: Record) -> list[str]:
         chosen = [name for name in strongest if name in planned]
         return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
     fall = {name: severities[name] - after["degradations"].get(name, 0.0) for name in strongest}
-    fell = [name for name in sorted(strongest, key=lambda name: -fall[name]) if fall[name] >= FELL]
-    return (fell or [name for name in strongest[:1] if severities[name] >= NOTICED])[:MOST_NAMES]
+    noticed = [name for name in strongest if severities[name] >= NOTICED]
+    fell = [name for name in sorted(noticed, key=lambda name: -fall[name]) if fall[name] >= FELL]
+    return (fell or noticed[:1])[:MOST_NAMES]
 
 
 def round_line(this: Round, bars: bool) -> str:
@@ -179,8 +180,17 @@ def lasted(seconds: float) -> str:
     )
 
 
+SAID = {"restored": "restored", "accepted": "left alone", "skipped": "skipped (done before)", "failed": "failed"}
+
+
 def summary_line(counts: Mapping[str, int], rounds: int, megapixels: float, seconds: float) -> str:
     """The closing line: counts by status, rounds, throughput."""
-    parts = [f"{number} {status}" for status, number in counts.items() if number]
+    parts = [f"{number} {SAID[status]}" for status, number in counts.items() if number]
     pace = f"{megapixels:.1f} MP in {lasted(seconds)} ({megapixels / max(seconds, 1e-9):.2f} MP/s)"
-    return f"{', '.join(parts) or 'nothing to do'}; {rounds} rounds; {pace}"
+    return f"{', '.join(parts) or 'nothing to do'}; {rounds} round{'' if rounds == 1 else 's'}; {pace}"
+
+
+def written_line(output: str | None, report: str | None) -> str:
+    """Where the pictures and the report lie; "" where nothing was written."""
+    parts = [f"pictures: {output}"] if output not in {None, "-"} else []
+    return "; ".join([*parts, *([f"report: {report}"] if report else [])])

@@ -1,11 +1,14 @@
 """Deep pictures: every way in which a TIFF stores 16 bits and floats."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from rar_cli.errors import ImageError
+from rar_cli.pictures.blocks import ADAM7, PNG_BEGINNING, _png_size
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.images import as_8_bit, image_to_picture, picture_to_image
@@ -139,3 +142,14 @@ def test_pages_of_floats_are_counted():
     pages = tiff_of(np.zeros((2, 20, 30, 3), np.float32), photometric="rgb")
     with pytest.raises(ImageError, match="holds 2 frames"):
         read_picture(pages, "x")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colours", "channels"), [(0, 1), (2, 3), (6, 4)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 40)])
+def test_the_size_of_the_rows_of_a_png_is_known(interlaced, colours, channels, size):
+    height, width = size
+    header = struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, int(interlaced))
+    pixels = height * width * channels * 2
+    rows = height if not interlaced else sum(len(range(y, height, d)) for x, y, _, d in ADAM7 if x < width)
+    assert _png_size(PNG_BEGINNING + bytes(8) + header) == pixels + rows

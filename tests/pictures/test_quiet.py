@@ -28,6 +28,16 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 """
 
 
+def with_pixels(png, change):
+    """A PNG whose stream of pixels is another one."""
+    from rar_cli.pictures.blocks import PNG_BEGINNING, _chunk, _chunks
+
+    chunks = _chunks(png)
+    stream = b"".join(chunk[8:-4] for name, chunk in chunks if name == b"IDAT")
+    head = b"".join(chunk for name, chunk in chunks if name not in {b"IDAT", b"IEND"})
+    return PNG_BEGINNING + head + _chunk(b"IDAT", change(stream)) + _chunk(b"IEND", b"")
+
+
 @pytest.fixture
 def loud(tmp_path, photo):
     """Files that libpng, libtiff, OpenCV and Pillow complain of."""
@@ -37,6 +47,8 @@ def loud(tmp_path, photo):
     broken = b"iCCP" + b"icc\0\0" + zlib.compress(bytes(200))
     chunk = struct.pack(">I", len(broken) - 4) + broken + struct.pack(">I", zlib.crc32(broken))
     (tmp_path / "profile.png").write_bytes(png[:33] + chunk + png[33:])
+    (tmp_path / "checksum.png").write_bytes(with_pixels(png, lambda stream: stream[:-4] + b"sums"))
+    (tmp_path / "longer.png").write_bytes(with_pixels(png, lambda s: zlib.compress(zlib.decompress(s) + bytes(999))))
     (tmp_path / "planes.tif").write_bytes(tiff_of(np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate"))
     (tmp_path / "half.tif").write_bytes(tiff_of(photo.astype(np.float16) / 255, photometric="rgb"))
     for compression in (None, "zlib", "jpeg", "lzw"):

@@ -43,6 +43,11 @@ class Said:
     found: NDArray[np.float64]
     score: NDArray[np.float64]
 
+    @property
+    def verdict(self) -> NDArray[np.float64]:
+        """What each round gained, as `GainPolicy.found` has it."""
+        return (self.found + self.mean) / 2
+
     def worth(self, prices: Prices) -> NDArray[np.float64]:
         """As `GainPolicy.worth` has it."""
         return self.mean - prices.risk * np.maximum(self.mean - self.low, 0.0) - prices.round_db
@@ -75,6 +80,8 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
     whole = ((harvest["remove"].sum(1) == len(DEGRADATIONS)) & (harvest["strength"] == 1.0)).numpy()
     worst = harvest["severities"].amax(1).numpy()[harvest["before"].numpy()]
 
+    judged = (harvest["after"] >= 0).numpy() & (said.verdict < 0)
+
     def everything(moves: NDArray[np.int64]) -> int:
         return int(moves[whole[moves]][0])
 
@@ -85,6 +92,7 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
         "remove everything once": everything,
         "accept or remove everything": lambda moves: everything(moves) if worst[moves[0]] > CLEAR else None,
         "expected gain": best(worth),
+        "expected gain, verified": lambda moves: None if (move := best(worth)(moves)) is None or judged[move] else move,
         "best of the plans tried": best(gain),
     }
 
@@ -106,7 +114,7 @@ def chosen_prices(harvest: Harvest, said: Said, inputs: Sequence[NDArray[np.int6
     trials = [Prices(price, risk, named_db) for price, risk in product(ROUND_PRICES_DB, RISKS)]
 
     def value(prices: Prices) -> float:
-        found = outcome(harvest, inputs, policies(harvest, said, prices)["expected gain"])
+        found = outcome(harvest, inputs, policies(harvest, said, prices)["expected gain, verified"])
         return found["gain_db"] - HARM_PRICE_DB * found["harmed"]
 
     return max(trials, key=value)
@@ -136,7 +144,8 @@ def figures(harvest: Harvest, said: Said, tested: Tensor, prices: Prices) -> dic
 def regret(table: Mapping[str, Mapping[str, float]]) -> float:
     """The share of the distance from "remove everything once" to the best plan that is left."""
     simple, ours, best = (
-        table[name]["gain_db"] for name in ("remove everything once", "expected gain", "best of the plans tried")
+        table[name]["gain_db"]
+        for name in ("remove everything once", "expected gain, verified", "best of the plans tried")
     )
     return (best - ours) / max(best - simple, 1e-9)
 
@@ -149,7 +158,7 @@ def forecasts(harvest: Harvest, said: Said, tested: Tensor) -> dict[str, object]
     edges = np.quantile(mean, np.linspace(0, 1, 11))
     deciles = [(mean >= a) & (mean <= b) for a, b in zip(edges, edges[1:], strict=False)]
     judged = chosen & (harvest["after"] >= 0).numpy()
-    verdict = ((said.found + said.mean) / 2)[judged] < 0
+    verdict = said.verdict[judged] < 0
     lost, gained = gain[judged] < -LOST_DB, gain[judged] > HARM_DB
     return {
         "correlation": float(np.corrcoef(mean, true)[0, 1]),

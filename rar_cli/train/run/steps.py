@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
 
@@ -30,10 +30,10 @@ class _From(Sampler[int]):
         return self.last - self.first
 
 
-def batches_from(step: int, parts: Parts) -> DataLoader[Batch]:
-    """The batches of all steps from a global one on."""
+def batches_from(step: int, parts: Parts) -> Generator[Batch]:
+    """The batches of all steps from a global one on; close it to let its workers go."""
     config, accelerator = parts.config, parts.accelerator
-    return DataLoader(
+    loader = DataLoader(
         StepBatches(parts.photos, config, accelerator.process_index),
         batch_size=None,
         sampler=_From(step, config.total_steps),
@@ -41,6 +41,12 @@ def batches_from(step: int, parts: Parts) -> DataLoader[Batch]:
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=leave_signals_to_the_run,
     )
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        # Workers ignore the signal that would end them with the process: after an error both would wait forever.
+        getattr(batches, "_shutdown_workers", lambda: None)()
 
 
 class Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from rar_cli.train.config import TrainConfig
@@ -26,22 +27,23 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
     record = Record(parts, request, clock, say)
     record.begin(step)
     learn, stage_name = Steps(parts), ""
-    for batch in batches_from(step, parts):
-        stage, at = parts.config.stage_at(step)
-        stage_name = stage.name
-        rate = stage.rate_at(at) * clock.fall(config.landing)
-        record.add(learn(batch, stage_name, rate))
-        step += 1
-        record.step(step, stage_name, rate)
-        if not _together(parts, step):
-            continue
-        if parts.agreed(clock.due("checkpoint", config.checkpoint_minutes)):
-            state.save(step, clock.seconds())
-            write_weights(parts, request.out)
-        if clock.due("validate", config.validate_minutes):
-            record.validation(step, stage_name)
-        if parts.agreed(clock.over() or request.interrupted()):
-            break
+    with closing(batches_from(step, parts)) as batches:
+        for batch in batches:
+            stage, at = parts.config.stage_at(step)
+            stage_name = stage.name
+            rate = stage.rate_at(at) * clock.fall(config.landing)
+            record.add(learn(batch, stage_name, rate))
+            step += 1
+            record.step(step, stage_name, rate)
+            if not _together(parts, step):
+                continue
+            if parts.agreed(clock.due("checkpoint", config.checkpoint_minutes)):
+                state.save(step, clock.seconds())
+                write_weights(parts, request.out)
+            if clock.due("validate", config.validate_minutes):
+                record.validation(step, stage_name)
+            if parts.agreed(clock.over() or request.interrupted()):
+                break
     state.save(step, clock.seconds())
     if not request.interrupted():
         record.validation(step, stage_name)
