@@ -30,7 +30,11 @@ LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".hypothesi
 PASSED, FAILED = 0, 1
 """Exit codes of pytest."""
 
-LIMIT_S = 600
+LIMIT_S = 90
+"""Of one mutation's tests; those that end no more have noticed."""
+
+WHOLE_LIMIT_S = 1200
+"""Of all tests together."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ def load_packages() -> None:
     sys.path.remove(str(ROOT))
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> int:
+def run_tests(root: Path, tests: Sequence[str], limit_s: float = LIMIT_S) -> int:
     """Exit code of pytest in a tree for the tests of some mutations; that of a failed test where it takes too long."""
     paths = dict.fromkeys(path for each in tests for path in each.partition(" -k ")[0].split())
     names = dict.fromkeys(each.partition(" -k ")[2] for each in tests)
     command = ["-q", "-x", "-p", "no:cacheprovider", *paths, "-k", " or ".join(names)]
     process = multiprocessing.get_context("fork").Process(target=_pytest, args=(root, command))
     process.start()
-    process.join(LIMIT_S)
+    process.join(limit_s)
     if process.exitcode is None:
         process.kill()
         process.join()
@@ -115,7 +119,7 @@ def _pytest(root: Path, command: Sequence[str]) -> None:
 def run(mutations: Sequence[Mutation], root: Path) -> Iterator[Result]:
     """Apply each mutation in a tree, run its tests, take it back."""
     chosen = list(dict.fromkeys(mutation.tests for mutation in mutations))
-    together = run_tests(root, chosen) == PASSED  # all at once, else one by one
+    together = run_tests(root, chosen, WHOLE_LIMIT_S) == PASSED  # all at once, else one by one
     whole = {tests: together or run_tests(root, [tests]) == PASSED for tests in chosen}
     for mutation in mutations:
         path = root / mutation.file
