@@ -32,7 +32,7 @@ def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], Non
         if path.suffix.lower() not in FORMATS:
             continue
         try:
-            photo = _read(path)
+            photo = read_photo(path)
         except ImageError as error:
             unread.append(str(error))
             continue
@@ -49,8 +49,8 @@ def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], Non
     return photos
 
 
-def _read(path: Path) -> Photo:
-    """Raises ImageError."""
+def read_photo(path: Path) -> Photo:
+    """Its pixels, upright, (h, w, 3) in 8 bits. Raises ImageError."""
     try:
         picture = read_picture(path.read_bytes(), str(path))
     except OSError as error:
