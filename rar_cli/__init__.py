@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from rar_cli.version import __version__
 
 if TYPE_CHECKING:
-    from rar_cli.engine.engine import assess, load, restore
+    from rar_cli.engine.engine import load
+    from rar_cli.engine.restore import assess, restore
     from rar_cli.loop.rounds import rounds
 
 __all__ = ["__version__", "assess", "load", "restore", "rounds"]
@@ -20,10 +21,14 @@ __all__ = ["__version__", "assess", "load", "restore", "rounds"]
 
 def __getattr__(name: str) -> object:
     """Import torch only once something needs it."""
-    if name in {"assess", "load", "restore"}:
-        from rar_cli.engine import engine
+    if name == "load":
+        from rar_cli.engine.engine import load
 
-        return getattr(engine, name)
+        return load
+    if name in {"assess", "restore"}:
+        from rar_cli.engine import restore as module
+
+        return getattr(module, name)
     if name == "rounds":
         from rar_cli.loop.rounds import rounds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,54 +40,115 @@ class Verdict(StrEnum):
     EXHAUSTED = "exhausted"
 
 
-@dataclass(frozen=True)
-class StopPolicy:
-    """When a picture leaves the loop.
+ALL = frozenset(DEGRADATIONS)
+PLACE = {degradation: place for place, degradation in enumerate(DEGRADATIONS)}
 
-    accept_score: score in [0, 100] from which a latent is good enough.
-    first_gain: least gain of the score that round 1 must bring; below 0 it trusts the restorer, which
-        is trained to bring pictures closer, over small differences of the score.
-    min_gain: least gain of the score that every further round must bring.
-    clear_severity: largest severity in [0, 1] that still counts as "nothing left to remove": one for
-        all, or one each in the order of `DEGRADATIONS`, as some are seen more surely than others.
-    max_rounds: most transports per picture.
-    later_clear_severity: as clear_severity, after round 1, where the question is what one more round still removes;
-        None for the same.
+
+@dataclass(frozen=True)
+class Look:
+    """One assessment of one picture. score: in [0, 100]. severities: in [0, 1], in the order of `DEGRADATIONS`.
+
+    state: what the heads of gain read, empty where there are none.
     """
 
-    accept_score: float = 85.0
-    first_gain: float = 0.0
-    min_gain: float = 0.0
-    clear_severity: float | tuple[float, ...] = 0.08
+    score: float
+    severities: tuple[float, ...]
+    state: tuple[float, ...] = field(default=(), repr=False)
+
+    def of(self, *names: Degradation) -> float:
+        """The largest severity among the named degradations, 0 where none is named."""
+        return max((self.severities[PLACE[name]] for name in names), default=0.0)
+
+    @property
+    def named(self) -> dict[Degradation, float]:
+        """Severity by degradation."""
+        return dict(zip(DEGRADATIONS, self.severities, strict=True))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one round does. strength: how far it goes along its path, in (0, 1]. restart: memory begins after it."""
+
+    remove: frozenset[Degradation] = ALL
+    strength: float = 1.0
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A gain in dB: its mean, and the value that it exceeds nine times in ten."""
+
+    mean_db: float
+    low_db: float
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a user allows. wanted: what may be removed. named: whether the user named it, and so has seen it.
+    accept_score: from which a picture is good enough, None for no such bound. max_rounds: most transports per picture.
+    strength: how far from the input to what was restored, in [0, 1]. Raises ValueError for impossible ones."""
+
     max_rounds: int = 4
-    later_clear_severity: float | tuple[float, ...] | None = None
+    accept_score: float | None = None
+    wanted: frozenset[Degradation] = ALL
+    named: bool = False
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.accept_score <= 100.0:
+        if self.accept_score is not None and not 0.0 <= self.accept_score <= 100.0:
             raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
-        for name in ("clear_severity", "later_clear_severity"):
-            given = getattr(self, name)
-            if isinstance(given, Sequence):
-                object.__setattr__(self, name, tuple(given))  # JSON knows lists only
-                if len(given) != len(DEGRADATIONS):
-                    raise ValueError(f"{name} must be one or {len(DEGRADATIONS)}, got {len(given)}")
+        if not 0.0 <= self.strength <= 1.0:
+            raise ValueError(f"strength must lie in [0, 1], got {self.strength}")
 
-    def clear_severities(self, index: int) -> tuple[float, ...]:
-        """What counts as clear in round `index`, for each degradation."""
-        later = index > 0 and self.later_clear_severity is not None
-        clear = self.later_clear_severity if later else self.clear_severity
-        return clear if isinstance(clear, tuple) else len(DEGRADATIONS) * (cast(float, clear),)
+    def good_enough(self, look: Look) -> bool:
+        """Whether the score reaches the bound."""
+        return self.accept_score is not None and look.score >= self.accept_score
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and its reason; the next round's plan where the verdict is REPEAT.
+
+    expected_db: gain expected of the best plan. found_db: gain of the round just made, as the heads judge it.
+    """
+
+    verdict: Verdict
+    reason: str
+    plan: Plan | None = None
+    expected_db: float | None = None
+    found_db: float | None = None
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the assessor says of a batch of latents.
+    """What the assessor says of a batch of latents, before anything is planned.
 
-    score: (b,), in [0, 100], higher is better. severities: (b, degradations), in [0, 1], in the order of
-    `DEGRADATIONS`. condition: (b, n, d) continuous tokens for the restorer, never text.
+    score: (b,), in [0, 100], higher is better. severities: (b, n), in [0, 1], in the order of `DEGRADATIONS`.
+    hidden: (b, f, m, d) states of the IQA core for each of f views of a picture; by_view: (b, f, n) severities of each;
+    extra: (b, k, d) tokens that every condition ends with, or None. Conditions are made of these. features:
+    (b, k), what the heads of gain are learned from. state: (b, s), what they made of these, or None without heads.
     """
+
+    score: Tensor
+    severities: Tensor
+    hidden: Tensor | None = field(default=None, repr=False)
+    by_view: Tensor | None = field(default=None, repr=False)
+    extra: Tensor | None = field(default=None, repr=False)
+    features: Tensor | None = field(default=None, repr=False)
+    state: Tensor | None = field(default=None, repr=False)
+
+    def rows(self, places: Sequence[int]) -> Assessment:
+        """The assessment of some pictures of the batch, by their places."""
+        at = list(places)
+        parts = (self.hidden, self.by_view, self.extra, self.features, self.state)
+        return Assessment(self.score[at], self.severities[at], *(None if part is None else part[at] for part in parts))
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A batch's score (b,), severities (b, n) and condition (b, m, d), as training reads them together."""
 
     score: Tensor
     severities: Tensor
@@ -96,7 +157,11 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Round:
-    """One pass over one picture; index 0 is the input as assessed, before any transport."""
+    """One pass over one picture; index 0 is the input as assessed, before any transport.
+
+    plan: what the next round removes, None where there is none; expected_db: its expected gain. found_db: what this
+    round gained, as the heads of gain judge it.
+    """
 
     index: int
     score: float
@@ -104,6 +169,9 @@ class Round:
     verdict: Verdict
     reason: str
     seconds: float = 0.0
+    plan: Plan | None = None
+    expected_db: float | None = None
+    found_db: float | None = None
 
 
 @dataclass(frozen=True)

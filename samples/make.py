@@ -3,9 +3,9 @@
     python samples/make.py              # clean/ and degraded/
     python samples/make.py strip out    # strip.png, from what `rar restore samples/degraded out` wrote
 
-Each picture is reduced to at most 384 px, which also removes the traces of its own compression,
-then degraded by rar's own synthesis under fixed seeds. What is in degraded/ stays when the synthesis
-changes, so that versions compare; made anew, other weather falls on some. Licences: SOURCES.md.
+Each picture is reduced to at most 384 px, which also removes the traces of its own compression. Then rar's own
+synthesis degrades it under fixed seeds. degraded/ stays when the synthesis changes, so that versions compare.
+Licences: SOURCES.md.
 """
 
 import sys

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.model import Rar
-from rar_cli.weights.find import write_manifest
+from rar_cli.weights.manifest import write_manifest
 from tests.fakes import tiny_params
 
 ROOT = Path(__file__).parent.parent

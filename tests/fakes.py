@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from rar_cli.networks.assessor import AssessorParams
+from rar_cli.engine.options import EngineOptions
+from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import CodecParams
-from rar_cli.networks.model import RarParams
+from rar_cli.networks.model import Rar, RarParams
 from rar_cli.networks.restorer import RestorerParams
 from rar_cli.types import DEGRADATIONS, Assessment, Degradation
+
+CPU = EngineOptions("cpu", "float32")
 
 
 def tiny_params() -> RarParams:
@@ -32,51 +37,38 @@ def tiny_params() -> RarParams:
     )
 
 
-class FakeAssessor:
-    """Gives each picture its scripted scores, one per call that sees it; counts calls, keeps their masks.
+def with_heads(model: Rar) -> Rar:
+    """The same model with heads of gain of random weights."""
+    assessor = replace(model.params.assessor, gain_width=8)
+    grown = Rar(replace(model.params, assessor=assessor))
+    grown.load_state_dict(model.state_dict(), strict=False)
+    return grown.eval()
 
-    severity: of all but low resolution, where a part of the way would be gone, or of each; as it comes, so much that
-    nothing is in doubt.
-    """
 
-    def __init__(self, scores: list[list[float]], severity: float | Tensor = 0.7) -> None:
+class FakeModel:
+    """Scripted scores, one per assessment of a picture; every transport adds 1 to channel 1. Counts both, and keeps
+    what each transport was given: (picture, what it removes, rounds since its memory began)."""
+
+    def __init__(self, scores: list[list[float]], severity: float = 0.7) -> None:
         self.scripts = [list(s) for s in scores]
-        self.severity = torch.as_tensor(severity)
-        if not self.severity.dim():
-            self.severity = torch.tensor([severity * (d is not Degradation.LOW_RESOLUTION) for d in DEGRADATIONS])
-        self.calls = 0
-        self.masks: list[Tensor | None] = []
+        self.severity = severity
+        self.assessed = 0
+        self.transports: list[tuple[int, frozenset[Degradation], float]] = []
 
-    def __call__(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment:
-        self.calls += 1
-        self.masks.append(remove_mask)
+    def assess(self, latent: Tensor) -> Assessment:
+        self.assessed += 1
         pictures = latent[:, 0, 0, 0].long().tolist()  # each fake latent carries its number
         score = torch.tensor([self.scripts[p].pop(0) for p in pictures])
-        severities = self.severity.expand(len(pictures), len(DEGRADATIONS))
-        return Assessment(score, severities, torch.zeros(len(pictures), 1, 1))
+        return Assessment(score, torch.full((len(pictures), len(DEGRADATIONS)), self.severity))
 
-
-class FakeMove:
-    """Adds 1 to channel 1 per transport, leaves the number in channel 0; counts pictures moved.
-
-    Checks that each picture comes with its own latent of round 0, from the second transport on.
-    """
-
-    def __init__(self) -> None:
-        self.moved = 0
-
-    def __call__(self, latent: Tensor, condition: Tensor, origin: Tensor | None) -> Tensor:
-        assert len(latent) == len(condition)
-        if origin is None:
-            assert not latent[:, 1].any()
-        else:
-            assert torch.equal(origin[:, 0], latent[:, 0])
-            assert not origin[:, 1].any()
-            assert latent[:, 1].all()
-        self.moved += len(latent)
-        latent = latent.clone()
-        latent[:, 1] += 1
-        return latent
+    def transport(self, latent, assessment, plans, origin):
+        assert len(latent) == len(plans) == len(assessment.score)
+        begun = latent if origin is None else origin
+        assert torch.equal(begun[:, 0], latent[:, 0])
+        since = (latent - begun)[:, 1, 0, 0].tolist()
+        pictures = latent[:, 0, 0, 0].int().tolist()
+        self.transports += [(p, plan.remove, s) for p, plan, s in zip(pictures, plans, since, strict=True)]
+        return latent + torch.tensor([0.0, 1.0])[:, None, None]
 
 
 def numbered(count: int) -> Tensor:

@@ -1,6 +1,7 @@
-"""The house rules, read from the syntax tree: imports run downwards, no prints, files of one size."""
+"""The house rules, read from the syntax tree: imports run downwards, no prints, files and functions of one size."""
 
 import ast
+import re
 import sys
 
 import pytest
@@ -22,6 +23,9 @@ FLOORS = [
     {"__main__", "__init__"},
 ]
 """From the ground up; a room imports from itself and from the floors below."""
+
+FILE_LINES, FUNCTION_LINES, PARAMETERS = 250, 60, 6
+"""The most that a file, a function and a signature may have; commands apart, whose parameters are their options."""
 
 
 def module_of(path):
@@ -54,13 +58,27 @@ def test_imports_run_downwards(path):
 def test_files_have_one_size_a_docstring_and_no_stray_print(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "a module says what it is"
-    assert len(path.read_text().splitlines()) <= 400
+    assert len(path.read_text().splitlines()) <= FILE_LINES
     printing = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
     assert not printing or path.stem == "progress"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            length = (node.end_lineno or 0) - node.lineno
-            assert length <= 110, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_are_short_and_take_few_parameters(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            command = module_of(path) == "cli"
+            begin = node.body[0].lineno if command else node.lineno
+            assert (node.end_lineno or 0) - begin < FUNCTION_LINES, node.name
+            given = [a for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg != "self"]
+            assert command or len(given) <= PARAMETERS, f"{node.name}: {len(given)} parameters"
+
+
+def test_the_floors_in_the_design_are_these():
+    page = (ROOT / "docs/design.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", page, re.M)
+    shown = {int(floor): set(re.findall(r"`(\w+)(?:\.py|/)`", rooms)) for floor, rooms in rows}
+    assert shown == {place + 1: floor - {"version"} for place, floor in enumerate(FLOORS[:-1])}
 
 
 def test_only_the_networks_name_transformers_and_diffusers():

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import threading
 
 import numpy as np
@@ -7,15 +9,22 @@ import torch
 from PIL import Image
 
 from rar_cli.engine.engine import Engine
+from rar_cli.errors import UsageError
 from rar_cli.jobs import batch, reading
-from rar_cli.jobs.batch import Options, Run, Stop, out_of_memory
-from rar_cli.jobs.log import RoundLog, read_log
-from rar_cli.jobs.plan import Naming, Selection, plan
-from rar_cli.jobs.reading import group_by_size
-from rar_cli.types import TILE_PX, StopPolicy
+from rar_cli.jobs.batch import Options, Run, out_of_memory
+from rar_cli.jobs.book import OwnBook, Stop
+from rar_cli.jobs.finishing import Finish
+from rar_cli.jobs.log import Known, RoundLog, read_log
+from rar_cli.jobs.plan import Naming, plan
+from rar_cli.jobs.reading import group_by_size, groups_of
+from rar_cli.jobs.sinks import FolderSink
+from rar_cli.jobs.walk import Selection
+from rar_cli.loop.policy import FixedPolicy
+from rar_cli.types import TILE_PX, Plan
 from rar_cli.weights.find import find
+from tests.fakes import CPU
 
-POLICY = StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=1)
+POLICY = FixedPolicy()
 
 
 @pytest.fixture
@@ -29,15 +38,19 @@ def many(tmp_path, photo):
 
 def go(many, tmp_path, weights_dir, busy, options=None, out="out", stop=None, observe=None):
     jobs = plan([str(many)], str(tmp_path / out), Naming(), Selection())
-    seen = []
-    with RoundLog(tmp_path / out / "rounds.jsonl") as log:
-        done = batch.done_before([tmp_path / out / "rounds.jsonl"])
-        run = Run(
-            Engine(busy, "cpu", "float32"), find(str(weights_dir)), options or Options(POLICY), log, done,
-            observe or seen.append, stop or Stop(),
-        )  # fmt: skip
-        summary = run.do(jobs)
-    return summary, seen
+    seen, path, options = [], tmp_path / out / "rounds.jsonl", options or Options(POLICY)
+    with RoundLog(path) as log:
+        book = OwnBook(Known.read([path]), log, observe or (lambda record: seen.append(record.as_dict())))
+        rounds = FolderSink(tmp_path / out / "rounds", lambda *_: True) if options.save_rounds else None
+        finish = Finish(FolderSink(tmp_path / out, book.replaces), book, rounds=rounds)
+        run = Run(Engine(busy, CPU), find(str(weights_dir)), options, finish, stop or Stop())
+        run.do(groups_of(jobs, options.batch_size))
+        book.summary.interrupted = run.stop.signal
+    return book.summary, seen
+
+
+def logged(path):
+    return list(read_log(path))
 
 
 def size_of(path):
@@ -65,10 +78,11 @@ def test_large_pictures_go_alone(many, tmp_path, monkeypatch):
 def test_records_come_one_per_picture_and_the_log_has_the_same(many, tmp_path, weights_dir, busy):
     summary, seen = go(many, tmp_path, weights_dir, busy)
     assert summary.restored == 20
-    assert [r["input"] for r in seen] == [r["input"] for r in read_log(tmp_path / "out" / "rounds.jsonl")]
+    assert [r["input"] for r in seen] == [r["input"] for r in logged(tmp_path / "out" / "rounds.jsonl")]
     assert {r["output"] for r in seen} == {str(p) for p in (tmp_path / "out").glob("*.png")}
 
 
+@pytest.mark.slow
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_one(many, tmp_path, weights_dir, busy):
     go(many, tmp_path, weights_dir, busy, Options(POLICY, batch_size=1), out="whole")
     stop, counted = Stop(), []
@@ -88,6 +102,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_bytes_of_an_unbroken_o
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_a_broken_file_does_not_make_its_neighbours_be_done_again(many, tmp_path, weights_dir, busy):
     (many / "p03.png").write_bytes((many / "p03.png").read_bytes()[:200])
     go(many, tmp_path, weights_dir, busy)
@@ -95,6 +110,7 @@ def test_a_broken_file_does_not_make_its_neighbours_be_done_again(many, tmp_path
     assert (summary.skipped, summary.failed, summary.restored) == (19, 1, 0)
 
 
+@pytest.mark.slow
 def test_resuming_writes_and_logs_only_what_was_missing(many, tmp_path, weights_dir, busy):
     go(many, tmp_path, weights_dir, busy)
     kept = (tmp_path / "out" / "p03.png").stat().st_mtime_ns
@@ -102,9 +118,10 @@ def test_resuming_writes_and_logs_only_what_was_missing(many, tmp_path, weights_
     summary, _ = go(many, tmp_path, weights_dir, busy)
     assert (summary.skipped, summary.restored) == (19, 1)
     assert (tmp_path / "out" / "p03.png").stat().st_mtime_ns == kept
-    assert len(read_log(tmp_path / "out" / "rounds.jsonl")) == 21
+    assert len(logged(tmp_path / "out" / "rounds.jsonl")) == 21
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_batch_then_tile_and_tries_again(many, tmp_path, weights_dir, busy, monkeypatch):
     go(many, tmp_path, weights_dir, busy, out="whole")
     real, sizes = batch.restore, []
@@ -128,6 +145,7 @@ def test_a_lack_of_memory_is_told_from_other_faults():
     assert not out_of_memory(RuntimeError("shape mismatch"))
 
 
+@pytest.mark.slow
 def test_a_fault_in_one_group_fails_that_group_alone(many, tmp_path, weights_dir, busy, monkeypatch):
     real = batch.restore
 
@@ -142,22 +160,42 @@ def test_a_fault_in_one_group_fails_that_group_alone(many, tmp_path, weights_dir
     assert all("a kernel broke" in r["error"] for r in seen if r["status"] == "failed")
 
 
-def test_a_full_disk_fails_pictures_with_a_reason_and_keeps_the_log(many, tmp_path, weights_dir, busy, monkeypatch):
-    import os
-
+def refusing(monkeypatch, number, reason):
+    """Renames onto names with "p1" in them fail."""
     real = os.replace
 
-    def full(source, target):
+    def replace(source, target):
         if "p1" in str(target):
-            raise OSError(28, "No space left on device")
+            raise OSError(number, reason)
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "replace", replace)
+
+
+def test_an_output_that_cannot_be_written_fails_alone_with_a_reason_and_keeps_the_log(
+    many, tmp_path, weights_dir, busy, monkeypatch
+):
+    refusing(monkeypatch, errno.EACCES, "Permission denied")
     summary, _ = go(many, tmp_path, weights_dir, busy)
-    assert summary.failed == 10
-    failed = [r for r in read_log(tmp_path / "out" / "rounds.jsonl") if r["status"] == "failed"]
-    assert all("No space left" in r["error"] for r in failed)
-    assert not list((tmp_path / "out").glob("*.part"))
+    assert (summary.failed, summary.restored) == (10, 10)
+    last = {r["output"]: r for r in logged(tmp_path / "out" / "rounds.jsonl")}
+    failed = [r for r in last.values() if r["status"] == "failed"]
+    assert len(failed) == 10
+    assert all("Permission denied" in r["error"] for r in failed)
+    assert not list((tmp_path / "out").glob(".rar-*.part"))
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_nothing_is_lost(many, tmp_path, weights_dir, busy, monkeypatch):
+    with monkeypatch.context() as patched:
+        refusing(patched, errno.ENOSPC, "No space left on device")
+        with pytest.raises(UsageError, match=r"p1\d\.png: cannot be written \(No space left on device\); make room"):
+            go(many, tmp_path, weights_dir, busy)
+    assert not list((tmp_path / "out").glob(".rar-*.part"))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").glob("*.png")}
+    assert before
+    summary, _ = go(many, tmp_path, weights_dir, busy)
+    assert (summary.skipped, summary.failed) == (len(before), 0)
+    assert all((tmp_path / "out" / name).read_bytes() == data for name, data in before.items())
 
 
 def test_reading_ahead_is_bounded_in_pictures_and_pixels(many, tmp_path, weights_dir, busy, monkeypatch):
@@ -193,6 +231,7 @@ def test_no_reader_outlives_its_run():
     assert not ahead.thread.is_alive()
 
 
+@pytest.mark.slow
 def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weights_dir, busy):
     lengths = []
 
@@ -204,9 +243,10 @@ def test_every_log_line_is_whole_json_while_the_run_goes_on(many, tmp_path, weig
     assert lengths == list(range(1, 21))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights_dir, busy, monkeypatch, rounds):
-    options = Options(StopPolicy(100.0, -100.0, -100.0, 0.0, rounds), batch_size=1, save_rounds=True)
+    options = Options(FixedPolicy((Plan(),) * rounds), batch_size=1, save_rounds=True)
     go(many, tmp_path, weights_dir, busy, options, "plain")
     monkeypatch.setattr(batch, "LARGE_PX", 0)
     summary, _ = go(many, tmp_path, weights_dir, busy, options, "large")
@@ -215,6 +255,7 @@ def test_pictures_that_give_up_their_memory_end_the_same(many, tmp_path, weights
     assert plain == large
 
 
+@pytest.mark.slow
 def test_a_large_picture_that_changes_while_it_is_restored_fails_alone(many, tmp_path, weights_dir, busy, monkeypatch):
     monkeypatch.setattr(batch, "LARGE_PX", 0)
     real = batch.restore
@@ -224,7 +265,7 @@ def test_a_large_picture_that_changes_while_it_is_restored_fails_alone(many, tmp
         return real(*arguments)
 
     monkeypatch.setattr(batch, "restore", restore)
-    options = Options(StopPolicy(max_rounds=0), batch_size=1)
+    options = Options(FixedPolicy(()), batch_size=1)
     _, seen = go(many, tmp_path, weights_dir, busy, options)
     failures = [r["error"] for r in seen if r["status"] == "failed"]
     assert len(failures) == 1

@@ -7,16 +7,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from rar_cli.bench.judging import average_precision, judge_assessor
+from rar_cli.bench.judging import average_precision, judge_assessor, judge_decisions
 from rar_cli.bench.metrics import CAP_DB, Metric, luma, measure, metrics_here, psnr_db, psnr_y_db, ssim, ssim_y
 from rar_cli.bench.peers import PEERS, command
-from rar_cli.bench.run import bench
+from rar_cli.bench.run import Terms, bench
+from rar_cli.bench.simple import simple_policies
 from rar_cli.bench.suites import CDD11, NAMES, Pair, Suite, paired, synthetic
 from rar_cli.cli import app
 from rar_cli.engine.engine import Engine
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
+from tests.fakes import CPU
 
 
 @pytest.fixture
@@ -149,6 +151,7 @@ def test_any_command_can_be_a_peer_and_its_failure_names_it(photo):
         command("nothing")
 
 
+@pytest.mark.slow
 def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, photo):
     good = (photo / 255).astype(np.float32)
 
@@ -156,19 +159,20 @@ def test_a_gap_is_reported_and_never_makes_a_smaller_mean(busy, weights_dir, pho
         yield Pair("a", good, good)
         yield Pair("b", good, good[:-1])
 
-    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, 0, 1)
+    result = bench([Suite("s", 2, broken)], Engine(busy), find(str(weights_dir)), {}, Terms(max_rounds=1))
     assert result["complete"] is False
     assert result["suites"][0]["final"]["psnr_db"] is None
     assert result["suites"][0]["done"] == 1
     assert "b" in result["suites"][0]["gaps"][0]
 
 
+@pytest.mark.slow
 def test_closed_and_disjoint_loops_do_the_same_but_for_8_bit_pictures_between(tiny):
     import torch
 
     from rar_cli.bench.cost import closed_loop, disjoint_loop
 
-    engine = Engine(tiny, "cpu", "float32")
+    engine = Engine(tiny, CPU)
     image = torch.rand(1, 3, 32, 40)
     a, b = closed_loop(engine, image).float(), disjoint_loop(engine, image).float()
     assert a.shape == b.shape == image.shape
@@ -193,6 +197,33 @@ def test_the_assessor_is_judged_by_rank_and_direction():
     assert found["mean_average_precision"] is None
 
 
+def test_decisions_are_judged_by_what_rounds_gained_and_which_were_put_back():
+    def row(best, *rounds):
+        keys = ("round", "psnr_db", "expected_gain_db")
+        return {"best_round": best, "rounds": [dict(zip(keys, (i, *r), strict=True)) for i, r in enumerate(rounds)]}
+
+    gained, back, lost = (
+        row(1, (20.0, 4.0), (25.0, None)),
+        row(0, (30.0, 1.0), (28.0, None)),
+        row(1, (20.0, 2.0), (19.0, None)),
+    )
+    found = judge_decisions([gained, back, lost])
+    assert found["rounds"] == 3
+    assert found["mean_gain_db"] == pytest.approx((5 - 2 - 1) / 3)
+    assert found["expectation_error_db"] == pytest.approx((1 + 3 + 3) / 3)
+    assert (found["put_back_of_lost"], found["put_back_of_gained"]) == (0.5, 0.0)
+    assert judge_decisions([])["mean_gain_db"] is None
+
+
+def test_simple_policies_are_peers_of_the_same_networks(busy):
+    simple = simple_policies(Engine(busy, CPU))
+    image = np.random.default_rng(0).random((24, 32, 3)).astype(np.float32)
+    assert list(simple) == ["remove everything once", "accept or remove everything"]
+    everything = simple["remove everything once"](image)
+    assert everything.shape == image.shape
+    assert not np.array_equal(everything, image)
+
+
 def test_measures_without_a_reference_are_ranked_beside_the_score_on_what_they_can_judge():
     rounds = [
         {"score": 10, "psnr_db": 20.0, "blind": 5.0, "full": 1.0},
@@ -213,6 +244,7 @@ def run(*args):
     return CliRunner().invoke(app, ["bench", *map(str, args)])
 
 
+@pytest.mark.slow
 def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_repeats(pairs, weights_dir, tmp_path):
     outs = [tmp_path / "a.json", tmp_path / "b.json"]
     results = [run(pairs, "--weights", weights_dir, "--out", out, "--max-rounds", 2) for out in outs]
@@ -235,6 +267,7 @@ def test_bench_prints_a_table_and_ends_in_one_line_of_json_that_a_second_run_rep
         assert picture["final"]["psnr_db"] == picture["rounds"][picture["best_round"]]["psnr_db"]
 
 
+@pytest.mark.slow
 def test_bench_takes_folders_suites_pairs_and_peers(clean, weights_dir):
     common = ("--weights", weights_dir, "--limit", 1, "--max-rounds", 1)
     assert "clean" in run(clean, *common).stdout
@@ -245,6 +278,7 @@ def test_bench_takes_folders_suites_pairs_and_peers(clean, weights_dir):
     assert run("--degraded", clean, "--reference", clean, *common).exit_code == 0
 
 
+@pytest.mark.slow
 def test_bench_of_a_broken_picture_shows_a_gap_and_ends_with_1(pairs, weights_dir):
     (pairs / "degraded" / "two.png").write_bytes(b"x")
     result = run(pairs, "--weights", weights_dir)
@@ -271,6 +305,7 @@ def test_bench_that_cannot_run_says_why_with_code_2(weights_dir, args, message):
 SAMPLE_PAIRS = sorted((ROOT / "samples" / "degraded").glob("*.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SAMPLE_PAIRS, ids=lambda p: p.stem)
 def test_metrics_agree_with_opencv_and_torchmetrics_on_stored_pairs(path):
     import cv2
@@ -320,6 +355,7 @@ def test_sixteen_bit_pairs_are_measured_at_their_own_depth(tmp_path):
     assert psnr_db(pair.degraded, pair.reference) == pytest.approx(-10 * np.log10(mse), abs=0.05)
 
 
+@pytest.mark.slow
 def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
     command_line = ["bench", str(pairs), "--weights", str(weights_dir), "--plots", str(tmp_path / "plots"), "--quiet"]
     result = CliRunner().invoke(app, command_line)
@@ -331,11 +367,18 @@ def test_plots_are_drawn_from_the_document(pairs, weights_dir, tmp_path):
     assert b"quality against time" in (tmp_path / "plots" / "time.svg").read_bytes()
 
 
+def test_bench_without_its_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "skimage" else name)
+    done = CliRunner().invoke(app, ["bench"])
+    assert done.exit_code == 2
+    assert done.stderr == 'rar: rar bench needs scikit-image: pip install "rar-cli[bench]"\n'
+
+
 def test_plots_without_matplotlib_say_what_to_install(pairs, weights_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else name)
     result = CliRunner().invoke(app, ["bench", str(pairs), "--plots", str(tmp_path / "plots")])
     assert result.exit_code == 2
-    assert "install rar-cli[bench]" in result.stderr
+    assert result.stderr == 'rar: --plots needs matplotlib: pip install "rar-cli[bench]"\n'
 
 
 def test_a_limit_takes_pictures_from_all_of_a_folder(tmp_path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rar_cli.networks.assessor import Assessor, AssessorParams, BlurTokens
+from rar_cli.networks.adapters import AssessorParams, BlurTokens
+from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.blur import BlurReader
 from rar_cli.networks.model import RarParams
 from rar_cli.networks.restorer import Restorer, RestorerParams
@@ -70,6 +71,7 @@ def test_an_even_picture_has_a_description(codec, reader):
     assert reader(codec.encode(torch.full((1, 3, 64, 64), 0.5))).isfinite().all()
 
 
+@pytest.mark.slow
 def test_fitting_measures_cepstra_and_evens_out_what_the_tokens_say(codec, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(fitting, "STEPS", 20)
@@ -81,6 +83,7 @@ def test_fitting_measures_cepstra_and_evens_out_what_the_tokens_say(codec, monke
     assert 0.1 < told.std(0).mean() < 30.0
 
 
+@pytest.mark.slow
 def test_descriptions_keep_what_tells_kernels_apart_and_drop_the_rest(monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(fitting, "STEPS", 300)

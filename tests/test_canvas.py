@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from rar_cli.engine.canvas import Canvas, canvas_of
-from rar_cli.engine.engine import Engine, assess, restore
+from rar_cli.engine.engine import Engine
 from rar_cli.engine.grid import offset_of
 from rar_cli.engine.places import places
+from rar_cli.engine.restore import assess, restore
 from rar_cli.report.figures import heatmap
 from tests.conftest import ROOT
+from tests.fakes import CPU
 from tests.test_borders import bordered, scene
 from tests.test_engine import policy
 
@@ -72,7 +74,7 @@ def test_blocks_stay_in_line_where_a_small_picture_is_continued():
 
 
 def test_what_was_cropped_is_seen_as_what_was_not(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     image = coded(20, 3, 5)[None]
     (got,) = restore(engine, image, policy(1), keep_rounds=True)
     continued = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (3, 0), (5, 0)), mode="symmetric"))
@@ -83,9 +85,10 @@ def test_what_was_cropped_is_seen_as_what_was_not(busy):
     assert torch.equal(assess(engine, image).score, assess(engine, continued).score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
 def test_what_is_inside_is_restored_as_if_it_were_alone_and_the_border_stays(busy, dtype):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     framed = bordered(scene(), 255, 12, 12, 8, 8)[None]
     if dtype != torch.uint8:
         framed = (framed.float() / 255 if dtype.is_floating_point else framed.int() * 257).to(dtype)
@@ -102,8 +105,9 @@ def test_what_is_inside_is_restored_as_if_it_were_alone_and_the_border_stays(bus
     assert torch.equal(assess(engine, framed).score, assess(engine, within).score)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_batch_have_borders_of_their_own_and_tell_of_their_rounds(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     batch = torch.stack([scene(84, 96), bordered(scene(), 0, 12, 12, 8, 8), scene(84, 96, seed=1)])
     told = []
     together = restore(engine, batch, policy(1), on_pass=told.append)
@@ -114,7 +118,7 @@ def test_pictures_of_a_batch_have_borders_of_their_own_and_tell_of_their_rounds(
 
 
 def test_a_heat_map_leaves_the_border_without_colours(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     framed = bordered(scene(), 255, 12, 12, 8, 8)[None]
     assert [(each.rows, each.columns) for each in places(engine, framed)] == [((12, 72), (8, 88))]
     drawn = heatmap(engine, framed)

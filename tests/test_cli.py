@@ -66,10 +66,11 @@ def test_a_folder_is_restored_and_every_log_line_fits_the_contract(rar, folder, 
         assert all(r["reason"] for r in record["rounds"])
         with Image.open(record["output"]) as image:
             assert image.size == (record["width"], record["height"])
-    assert re.search(r"\d (restored|accepted).* rounds;", result.stdout)
+    assert re.search(r"\d (restored|left alone).* rounds?;", result.stdout)
     assert "MP/s" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(rar, folder, tmp_path):
     for name in ("one", "two"):
         rar("restore", folder, tmp_path / name, "--max-rounds", 2, *ALWAYS)
@@ -84,6 +85,7 @@ def test_a_clean_picture_comes_back_byte_for_byte(rar, folder, tmp_path):
     assert {r["status"] for r in records(tmp_path / "out")} == {"accepted"}
 
 
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing_or_changed(rar, folder, tmp_path):
     out = tmp_path / "out"
     rar("restore", folder, out, *ALWAYS)
@@ -97,6 +99,7 @@ def test_a_second_run_does_only_what_is_missing_or_changed(rar, folder, tmp_path
     assert "skipped" not in rar("restore", folder, out, *ALWAYS, "--max-rounds", 1, "--overwrite").stdout
 
 
+@pytest.mark.slow
 def test_a_bad_file_fails_alone_with_its_reason_and_the_batch_goes_on(rar, folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:100])
     (folder / "empty.jpg").write_bytes(b"")
@@ -117,9 +120,9 @@ def test_a_bad_file_fails_alone_with_its_reason_and_the_batch_goes_on(rar, folde
         (["restore", "{empty}", "out"], "no pictures found"),
         (["restore", "{in}", "out", "--only", "dust"], "dust: unknown; choose from noise, blur"),
         (["restore", "{in}", "out", "--only", "rain", "--keep", "noise"], "exclude each other"),
-        (["restore", "{in}", "out", "--format", "gif"], "--format gif: use same"),
         (["restore", "{in}", "out", "--device", "abacus"], "--device abacus"),
-        (["restore", "{in}", "out", "--dtype", "int4"], "--dtype int4"),
+        (["restore", "only-one"], "OUTPUT is missing: write `rar restore only-one OUTPUT`"),
+        (["restore", "{in}/a.png", "out.xyz"], "out.xyz: .xyz is no ending rar writes; use .jpg"),
         (["restore", "{in}", "out", "--shard", "3/2"], "--shard 3/2"),
         (["restore", "{in}", "out", "--tile", "8"], "too small"),
         (["assess", "nowhere.png"], "nowhere.png: no such file"),
@@ -144,7 +147,10 @@ def test_what_cannot_run_says_so_in_one_line_with_code_2(rar, folder, tmp_path, 
         ["restore", "a", "b", "--max-rounds", "-1"],
         ["restore", "a", "b", "--accept", "101"],
         ["restore", "a", "b", "--quality", "0"],
-        ["restore", "only-one"],
+        ["restore", "a", "b", "--format", "gif"],
+        ["restore", "a", "b", "--dtype", "int4"],
+        ["restore", "a", "b", "--engine", "steam"],
+        ["restore"],
         ["assess"],
         ["no-such-command"],
     ],
@@ -168,6 +174,7 @@ def test_damaged_weights_are_refused(folder, tmp_path, weights_dir):
     assert "sha256 differs" in result.stderr
 
 
+@pytest.mark.slow
 def test_json_prints_only_json_one_line_per_picture(rar, folder, tmp_path):
     (folder / "bad.png").write_bytes(b"x")
     result = rar("restore", folder, tmp_path / "out", "--json", code=1)
@@ -190,6 +197,7 @@ def test_fail_under_gives_code_1_below_and_0_above(rar, folder):
     rar("assess", folder / "a.png", "--fail-under", 0)
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_but_errors(rar, folder, tmp_path):
     assert rar("restore", folder, tmp_path / "out", "--quiet").output == ""
     (folder / "bad.png").write_bytes(b"x")
@@ -202,6 +210,7 @@ def test_dry_run_lists_and_writes_nothing(rar, folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_stdin_to_stdout(rar, folder):
     data = (folder / "a.png").read_bytes()
     result = rar("restore", "-", "-", "--format", "jpg", *ALWAYS, "--quiet", input=data)
@@ -217,6 +226,7 @@ def test_one_file_to_one_file(rar, folder, tmp_path):
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["b.webp"]
 
 
+@pytest.mark.slow
 def test_a_single_picture_shows_its_rounds_as_they_happen(rar, folder, tmp_path):
     result = rar("restore", folder / "a.png", tmp_path / "o.png", "--max-rounds", 2, *ALWAYS)
     assert re.search(r"^round 0  score +\d+\.\d  .*; repeat: ", result.stdout, re.M)
@@ -226,6 +236,7 @@ def test_a_single_picture_shows_its_rounds_as_they_happen(rar, folder, tmp_path)
     assert streamed.stdout_bytes.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
     def out(*options):
         target = tmp_path / f"o{len(list(tmp_path.iterdir()))}"
@@ -254,6 +265,7 @@ def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
     assert len(log.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_shards_share_a_folder_and_make_the_whole(rar, folder, tmp_path, photo):
     for i in range(6):
         Image.fromarray(photo).save(folder / f"n{i}.png")
@@ -264,6 +276,7 @@ def test_shards_share_a_folder_and_make_the_whole(rar, folder, tmp_path, photo):
     assert "9 skipped" in rar("restore", folder, tmp_path / "out").stdout
 
 
+@pytest.mark.slow
 def test_a_second_run_into_a_busy_folder_says_so(rar, folder, tmp_path):
     from filelock import FileLock
 
@@ -273,6 +286,7 @@ def test_a_second_run_into_a_busy_folder_says_so(rar, folder, tmp_path):
     rar("restore", folder, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_half_written_log_line_and_leftovers_of_a_kill_are_cleared(rar, folder, tmp_path):
     out = tmp_path / "out"
     rar("restore", folder, out)
@@ -290,6 +304,7 @@ def test_an_unwritable_folder_ends_cleanly(rar, folder, tmp_path):
     assert "file" in rar("restore", folder, tmp_path / "file" / "below", code=2).stderr
 
 
+@pytest.mark.slow
 def test_file_names_with_odd_characters_survive(rar, tmp_path, photo):
     source = tmp_path / "in"
     source.mkdir()
@@ -307,6 +322,7 @@ def test_file_names_with_odd_characters_survive(rar, tmp_path, photo):
     assert len(records(tmp_path / "out")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_picture_in_hand_and_the_rest_is_resumed(
     folder, tmp_path, photo, weights_dir, number, code
@@ -330,6 +346,7 @@ def test_a_signal_finishes_the_picture_in_hand_and_the_rest_is_resumed(
     assert all((out / os.path.basename(r["output"])).exists() for r in done)
 
 
+@pytest.mark.slow
 def test_a_wait_for_standard_input_says_that_the_second_signal_ends_it_and_so_it_does(tmp_path, weights_dir):
     command = [sys.executable, "-m", "rar_cli", "restore", "-", tmp_path / "o.png", "--weights", weights_dir]
     terminal, stderr = os.openpty()
@@ -377,6 +394,7 @@ def test_help_and_version_answer_without_torch():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_assess_waits_for_no_package_that_only_paper_scale_needs():
     """Each of them takes longer to import than all else that the command does."""
     script = (
@@ -397,9 +415,11 @@ def test_the_shell_completes_commands():
 def test_version_and_module_entry_point():
     result = subprocess.run([sys.executable, "-m", "rar_cli", "--version"], capture_output=True, text=True)
     assert result.stdout == f"rar {__version__}\n"
+    assert CliRunner().invoke(app, ["-V"]).stdout == result.stdout
     assert result.returncode == 0
 
 
+@pytest.mark.slow
 def test_stdout_closed_early_is_no_traceback(folder, weights_dir):
     command = f"{sys.executable} -m rar_cli assess {folder} --json --weights {weights_dir} | head -n 1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True)

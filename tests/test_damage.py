@@ -95,6 +95,7 @@ def wreckage(tmp_path, photo):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # decoders warn about what they then survive or refuse
 def test_a_thousand_damaged_files_fail_alone_with_a_reason_and_the_good_ones_are_finished(
     wreckage, tmp_path, weights_dir

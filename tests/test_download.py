@@ -4,10 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
-import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,75 +11,12 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import WeightsError
-from rar_cli.weights import download as module
+from rar_cli.weights import transfer as module
 from rar_cli.weights.download import download, inventory, verify_here
-from rar_cli.weights.find import MANIFEST, cached, find, write_manifest
+from rar_cli.weights.find import cached, find
+from rar_cli.weights.manifest import MANIFEST, write_manifest
 from rar_cli.weights.registry import ENTRIES, GROUPS, Entry
-
-
-class Server:
-    """Serves `files` (path -> bytes); `faults` (path -> list of what to do wrong, one per request)."""
-
-    def __init__(self):
-        self.files, self.faults, self.requests, self.ranges = {}, {}, Counter(), []
-        self.headers = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_HEAD(self):
-                self.do_GET()
-
-            def do_GET(self):
-                path = self.path.split("?")[0]
-                outer.requests[path] += 1
-                outer.headers.append(dict(self.headers))
-                fault = (outer.faults.get(path) or [None]).pop(0) if outer.faults.get(path) else None
-                if isinstance(fault, int) or path not in outer.files:
-                    self.send_response(fault if isinstance(fault, int) else 404)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                data = outer.files[path]
-                first = 0
-                if "Range" in self.headers and fault != "no ranges":
-                    first = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-                    outer.ranges.append((path, first))
-                    if first >= len(data):
-                        self.send_response(416)
-                        self.send_header("Content-Length", "0")
-                        self.end_headers()
-                        return
-                self.send_response(206 if first else 200)
-                self.send_header("Content-Length", str(len(data) - first))
-                self.end_headers()
-                if self.command == "HEAD":
-                    return
-                end = first + (len(data) - first) // 2 if fault == "break" else len(data)
-                for start in range(first, end, 20_000):
-                    self.wfile.write(data[start : min(start + 20_000, end)])
-                    if fault == "slow":
-                        time.sleep(0.02)
-                if fault == "break":
-                    self.wfile.flush()
-                    self.close_connection = True
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-    def put(self, folder, below=""):
-        for path in Path(folder).rglob("*"):
-            if path.is_file():
-                self.files[f"{below}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+from tests.servers import Server
 
 
 @pytest.fixture
@@ -186,6 +119,7 @@ def test_a_manifest_cannot_write_outside_its_folder(server, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_fetch_it_once(server, weights_dir, tmp_path):
     server.put(weights_dir)
     server.faults[CODEC] = ["slow"]
@@ -286,6 +220,7 @@ def hub(server, name, tmp_path, **environment):
     return subprocess.run([sys.executable, "-c", HUB, name], env=env, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_users_model_comes_from_the_hub_at_one_commit(server, weights_dir, tmp_path):
     (weights_dir / "pytorch_model.bin").write_bytes(b"pickle")
     publish(server, "someone/portraits", weights_dir)

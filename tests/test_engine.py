@@ -1,23 +1,23 @@
 import pytest
 import torch
 
+from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.engine import engine as module
-from rar_cli.engine.engine import Engine, mask_of, pick_device, pick_dtype, restore
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
+from rar_cli.engine.restore import bounds_of, restore
 from rar_cli.errors import UsageError
-from rar_cli.networks.assessor import AssessorParams, ImageAdapter, StemBlock
-from rar_cli.types import Degradation, StopPolicy, Verdict
+from rar_cli.loop.policy import FixedPolicy
+from rar_cli.networks.adapters import AssessorParams, ImageAdapter, StemBlock
+from rar_cli.types import ALL, Bounds, Degradation, Plan, Verdict
+from tests.fakes import CPU
 
 
-def policy(rounds: int) -> StopPolicy:
-    return StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=rounds)
+def policy(rounds: int) -> FixedPolicy:
+    return FixedPolicy((Plan(),) * rounds)
 
 
-@pytest.fixture(autouse=True)
-def no_doubt(monkeypatch):
-    """What untrained weights find is in doubt at random, and would now and then end a loop early."""
-    monkeypatch.setattr("rar_cli.loop.rounds.light_waits", lambda severities: False)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5])
 def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, monkeypatch, rounds):
     calls = {"encode": 0, "decode": 0}
@@ -29,7 +29,7 @@ def test_encode_runs_once_and_decode_once_whatever_the_number_of_rounds(busy, mo
             return _real(*args)
 
         monkeypatch.setattr(busy.codec, name, counted)
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(rounds))
     assert len(outcome.restoration.trace) == rounds + 1
     assert calls == {"encode": 1, "decode": 1 if outcome.restoration.best_round else 0}
@@ -45,21 +45,23 @@ def test_no_text_is_made_inside_the_loop(busy, monkeypatch):
         raise AssertionError("text inside the loop")
 
     monkeypatch.setattr(report, "describe", refuse)
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(2))
     assert outcome.image is not None
-    assert engine.assess(engine.encode(torch.rand(1, 3, 20, 24))).condition.dtype == torch.float32
+    assessment = engine.assess(engine.encode(torch.rand(1, 3, 20, 24)))
+    assert engine.condition(assessment, [Plan()]).dtype == torch.float32
 
 
-def test_an_accepted_picture_is_not_decoded(busy):
-    engine = Engine(busy, "cpu", "float32")
-    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), StopPolicy(accept_score=0.0))
+def test_a_picture_that_is_kept_is_not_decoded(busy):
+    engine = Engine(busy, CPU)
+    (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), FixedPolicy(()))
     assert outcome.image is None
-    assert outcome.restoration.stop is Verdict.ACCEPT
+    assert outcome.restoration.stop is Verdict.EXHAUSTED
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_pictures_give_alone(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     images = torch.rand(3, 3, 24, 20)
     together = restore(engine, images, policy(2))
     for i, outcome in enumerate(together):
@@ -69,15 +71,19 @@ def test_a_batch_gives_what_its_pictures_give_alone(busy):
 
 
 def test_the_same_call_gives_the_same_bits(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     image = torch.rand(1, 3, 30, 34)
     first, second = (restore(engine, image, policy(3))[0] for _ in range(2))
     assert torch.equal(first.image, second.image)
 
 
+@pytest.mark.slow
 def test_tiles_agree_with_the_whole(busy, monkeypatch):
     monkeypatch.setattr(module, "OVERLAP_PX", 64)
-    whole, tiled = Engine(busy, "cpu", "float32", 768), Engine(busy, "cpu", "float32", 128)
+    whole, tiled = (
+        Engine(busy, EngineOptions("cpu", "float32", 768)),
+        Engine(busy, EngineOptions("cpu", "float32", 128)),
+    )
     image = torch.rand(1, 3, 200, 260)
     a, b = restore(whole, image, policy(2))[0], restore(tiled, image, policy(2))[0]
     torch.testing.assert_close(a.restoration.score_before, b.restoration.score_before, atol=1e-2, rtol=0)
@@ -87,7 +93,7 @@ def test_tiles_agree_with_the_whole(busy, monkeypatch):
 
 
 def test_save_rounds_decodes_each_round_and_the_best_is_among_them(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     (outcome,) = restore(engine, torch.rand(1, 3, 20, 24), policy(3), keep_rounds=True)
     assert len(outcome.images) == 3
     assert torch.equal(outcome.images[outcome.restoration.best_round - 1], outcome.image)
@@ -95,17 +101,18 @@ def test_save_rounds_decodes_each_round_and_the_best_is_among_them(busy):
 
 def test_bfloat16_stays_near_float32(busy):
     image = torch.rand(1, 3, 32, 32)
-    exact = restore(Engine(busy, "cpu", "float32"), image, policy(1))[0].image
-    coarse = restore(Engine(busy, "cpu", "bfloat16"), image, policy(1))[0].image
+    exact = restore(Engine(busy, CPU), image, policy(1))[0].image
+    coarse = restore(Engine(busy, EngineOptions("cpu", "bfloat16")), image, policy(1))[0].image
     assert (exact - coarse).abs().mean() < 0.02
 
 
-def test_masks_name_what_is_removed():
-    assert mask_of((), ()) is None
-    assert mask_of((Degradation.RAIN,), ()).tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 0]
-    assert mask_of((), (Degradation.NOISE,)).tolist() == [0] + [1] * 8
+def test_what_may_be_removed_is_named_by_only_or_keep():
+    rain, noise = frozenset({Degradation.RAIN}), frozenset({Degradation.NOISE})
+    assert bounds_of() == Bounds()
+    assert bounds_of(only=[*rain]) == Bounds(wanted=rain, named=True)
+    assert bounds_of(2, 60.0, keep=[*noise]) == Bounds(2, 60.0, ALL - noise)
     with pytest.raises(UsageError, match="exclude each other"):
-        mask_of((Degradation.RAIN,), (Degradation.NOISE,))
+        bounds_of(only=[*rain], keep=[*noise])
 
 
 def test_blocks_in_the_stem_start_as_nothing_and_stay_exact_in_tiles():
@@ -131,11 +138,11 @@ def test_impossible_devices_types_and_tiles_are_refused(busy):
     with pytest.raises(UsageError, match="not on the CPU"):
         pick_dtype("float16", torch.device("cpu"))
     with pytest.raises(UsageError, match="too small"):
-        Engine(busy, "cpu", "float32", tile_px=16)
+        Engine(busy, EngineOptions("cpu", "float32", tile_px=16))
 
 
 def test_integer_images_come_back_as_integers_and_agree_with_float(busy):
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     pixels = torch.randint(0, 256, (1, 3, 20, 24), dtype=torch.uint8)
     whole = restore(engine, pixels, policy(1))[0].image
     exact = restore(engine, pixels.float() / 255, policy(1))[0].image
@@ -149,19 +156,39 @@ def test_integer_images_come_back_as_integers_and_agree_with_float(busy):
 
 def test_what_is_beyond_the_range_counts_as_a_file_would_have_it(busy):
     noisy = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(3)) * 1.6 - 0.3
-    engine = Engine(busy, "cpu", "float32")
+    engine = Engine(busy, CPU)
     assert torch.equal(engine.encode(noisy), engine.encode(noisy.clamp(0, 1)))
     assert noisy.min() < 0  # the caller's picture stays
 
 
+@pytest.mark.slow
 def test_large_pictures_keep_their_latents_in_half_precision_and_agree(busy, monkeypatch):
     image = torch.rand(1, 3, 200, 260)
-    whole = restore(Engine(busy, "cpu", "float32"), image, policy(2))[0]
+    whole = restore(Engine(busy, CPU), image, policy(2))[0]
     monkeypatch.setattr(module, "LARGE_PX", 1000)
     monkeypatch.setattr(module, "OVERLAP_PX", 64)
-    engine = Engine(busy, "cpu", "float32", 128)
+    engine = Engine(busy, EngineOptions("cpu", "float32", 128))
     assert engine.encode(image).dtype == torch.float16
     large = restore(engine, image, policy(2))[0]
     difference = (whole.image - large.image).abs() * 255
     assert difference.mean() < 1, difference.mean()
     assert difference.max() < 4, difference.max()
+
+
+def test_strength_is_a_fraction_of_the_way_in_the_latent_and_exact_at_both_ends(busy):
+    engine, image = Engine(busy, CPU), torch.rand(2, 3, 24, 32)
+    steps = []
+    whole = restore(engine, image, policy(2), on_pass=steps.append, whole=True)
+    (half, other) = restore(engine, image, policy(2).within(bounds_of(strength=0.5)), whole=True)
+    again = restore(engine, image, policy(2).within(bounds_of(strength=1.0)), whole=True)
+    assert all(torch.equal(a.image, b.image) for a, b in zip(whole, again, strict=True))
+    middle = engine.decode(torch.lerp(steps[0].latent, steps[-1].latent, 0.5), (24, 32))
+    torch.testing.assert_close(torch.cat([half.image, other.image]), middle)
+    untouched = restore(engine, image, policy(2).within(bounds_of(strength=0.0)))
+    assert all(each.image is None and each.restoration.best_round == 0 for each in untouched)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1])
+def test_impossible_strengths_are_refused(strength):
+    with pytest.raises(ValueError, match="strength must lie"):
+        Bounds(strength=strength)

@@ -40,6 +40,7 @@ def test_frames_lie_in_the_picture_and_reach_its_corners(grid, per_side):
         assert (FINENESS * grid, FINENESS * grid) in ends
 
 
+@pytest.mark.slow
 def test_a_part_holds_the_means_of_its_own_place():
     x = torch.rand(2, 3, 40, 40)
     for top, left, fine in frames_of(8, 3):
@@ -50,6 +51,7 @@ def test_a_part_holds_the_means_of_its_own_place():
             torch.testing.assert_close(found[..., row, column], place)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_the_same_everywhere_is_assessed_as_without_frames(assessor):
     latent = torch.randn(1, 48, 1, 1).expand(1, 48, 150, 130).contiguous()
     # The rim of a stem's zero padding is the one thing that differs from place to place.
@@ -61,12 +63,14 @@ def test_a_picture_that_is_the_same_everywhere_is_assessed_as_without_frames(ass
     same(assessor(latent), plain(latent))
 
 
+@pytest.mark.slow
 def test_parts_have_their_say(assessor):
     latent = torch.cat([torch.zeros(1, 48, 130, 65), torch.randn(1, 48, 130, 65)], dim=3)
     apart = (assessor(latent).condition - without(assessor)(latent).condition).abs().max()
     assert apart > 1e-3
 
 
+@pytest.mark.slow
 def test_pictures_of_a_batch_do_not_mix_whatever_is_asked_of_each(assessor):
     latent = torch.randn(3, 48, 128, 136)
     asked = (torch.rand(3, 9) > 0.5).float()
@@ -81,11 +85,13 @@ def test_pictures_of_a_batch_do_not_mix_whatever_is_asked_of_each(assessor):
     torch.testing.assert_close(for_all.condition[:1], assessor(latent[:1], remove_mask=asked[:1]).condition)
 
 
+@pytest.mark.slow
 def test_tiles_make_no_difference(assessor):
     latent = torch.randn(1, 48, 150, 130)
     same(assessor(latent, tile=32), assessor(latent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("training", "side"), [(True, FRAMED_CELLS), (False, FRAMED_CELLS - 1)])
 def test_neither_training_nor_a_small_picture_is_looked_at_in_parts(assessor, training, side):
     latent = torch.randn(1, 48, side, 140)

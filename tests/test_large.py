@@ -11,16 +11,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.engine.engine import Engine, restore
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
+from rar_cli.engine.restore import restore
 from rar_cli.errors import UsageError, WeightsError
 from rar_cli.networks.model import LARGE, Rar, RarParams, part_params
 from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest, train
 from rar_cli.train.run.parts import shard_as_it_is
 from rar_cli.train.sizes import sizes
-from rar_cli.types import StopPolicy
-from rar_cli.weights.find import find, write_manifest
+from rar_cli.weights.find import find
+from rar_cli.weights.manifest import write_manifest
 from tests.conftest import in_two_processes
+from tests.fakes import CPU
 
 KL = {
     "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
@@ -88,7 +91,7 @@ def params_of(published):
 
 @pytest.fixture
 def large(published):
-    return Rar(params_of(published), StopPolicy(accept_score=100.0, first_gain=-100.0, max_rounds=1), pretrained=True)
+    return Rar(params_of(published), pretrained=True)
 
 
 def test_pretrained_components_are_what_was_published(published, large):
@@ -160,7 +163,7 @@ def weights_folder(large, tmp_path):
 def test_saved_and_loaded_it_restores_the_same(large, weights_folder):
     image = torch.rand(1, 3, 40, 48)
     again = Rar.load(find(str(weights_folder)).folder)
-    outcomes = [restore(Engine(model.eval(), "cpu", "float32"), image)[0] for model in (large, again)]
+    outcomes = [restore(Engine(model.eval(), CPU), image)[0] for model in (large, again)]
     assert outcomes[0].restoration.best_round == 1
     torch.testing.assert_close(outcomes[0].image, outcomes[1].image, atol=1e-4, rtol=0)  # memory layouts differ
 
@@ -317,4 +320,4 @@ def test_gradient_checkpointing_of_small_parts_is_refused(photos_dir, tmp_path):
 
 def test_a_self_ensemble_is_refused_where_every_view_would_lose(large):
     with pytest.raises(UsageError, match="--self-ensemble"):
-        Engine(large, "cpu", "float32", self_ensemble=True)
+        Engine(large, EngineOptions("cpu", "float32", self_ensemble=True))

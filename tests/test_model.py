@@ -132,7 +132,7 @@ def test_what_is_saved_comes_back_and_does_the_same(busy, tmp_path):
     before, after = busy.assessor(latent), loaded.assessor(latent)
     torch.testing.assert_close(before.condition, after.condition)
     torch.testing.assert_close(busy.move(latent, before.condition), loaded.move(latent, after.condition))
-    assert loaded.policy == busy.policy
+    assert loaded.prices == busy.prices
 
 
 @pytest.mark.parametrize("part", PARTS)

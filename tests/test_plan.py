@@ -4,7 +4,10 @@ import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.plan import Naming, Selection, Shard, plan
+from rar_cli.jobs import reading
+from rar_cli.jobs.plan import Naming, Shard, plan
+from rar_cli.jobs.reading import groups_of
+from rar_cli.jobs.walk import Selection
 
 
 def touch(path):
@@ -96,17 +99,29 @@ def test_requests_that_cannot_run_say_why(tree, monkeypatch, inputs, output, mes
         plan(inputs, output, Naming(), Selection())
 
 
-def test_shards_are_a_stable_partition(tree, tmp_path):
+def shards_of(jobs, count):
+    return [[[j.name for j in group] for group in groups_of(jobs, 16, Shard(i, count))] for i in range(1, count + 1)]
+
+
+def test_shards_are_a_partition_into_the_groups_of_the_whole(tree, tmp_path):
+    for i in range(200):
+        touch(tree / f"n{i}.png")
+    jobs = plan([str(tree)], str(tmp_path / "o"), Naming(), Selection())
+    whole = [[j.name for j in group] for group in groups_of(jobs, 16)]
+    parts = shards_of(jobs, 3)
+    assert sorted(group for part in parts for group in part) == sorted(whole)
+    assert all(parts)
+
+
+def test_what_goes_alone_stays_in_its_shard_whatever_comes_and_goes(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "GROUP_PIXELS", 1)
     for i in range(40):
         touch(tree / f"n{i}.png")
-    whole = plan([str(tree)], str(tmp_path / "o"), Naming(), Selection())
-    parts = [plan([str(tree)], str(tmp_path / "o"), Naming(), Selection(shard=Shard(i, 3))) for i in (1, 2, 3)]
-    assert sorted(j.name for part in parts for j in part) == sorted(j.name for j in whole)
-    assert all(parts)
-    before = {j.name for j in parts[0]}
+    before = shards_of(plan([str(tree)], str(tmp_path / "o"), Naming(), Selection()), 3)
     (tree / "n0.png").unlink()
-    after = plan([str(tree)], str(tmp_path / "o"), Naming(), Selection(shard=Shard(1, 3)))
-    assert {j.name for j in after} == before - {str(tree / "n0.png")}
+    after = shards_of(plan([str(tree)], str(tmp_path / "o"), Naming(), Selection()), 3)
+    gone = [str(tree / "n0.png")]
+    assert after == [[group for group in part if group != gone] for part in before]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "x", "1/2/3", "1/0"])

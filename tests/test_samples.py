@@ -11,10 +11,14 @@ from PIL import Image
 
 from rar_cli.bench.metrics import psnr_db
 from rar_cli.engine import engine as module
-from rar_cli.engine.engine import Engine, load, restore
+from rar_cli.engine.engine import Engine, load
+from rar_cli.engine.options import EngineOptions
+from rar_cli.engine.restore import restore
+from rar_cli.loop.policy import FixedPolicy
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import picture_to_image, read_picture
-from rar_cli.types import StopPolicy
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import picture_to_image
+from rar_cli.types import Plan
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
 
@@ -70,10 +74,10 @@ def test_restoring_the_samples_raises_score_and_psnr_and_colours_hold(engine, tm
 
 def test_no_seam_shows_tiled_against_whole(engine, monkeypatch):
     picture = torch.cat([image("degraded", n)[..., :255, :] for n in ("china", "rocket")], dim=-1)
-    policy = StopPolicy(accept_score=100.0, first_gain=-100.0, min_gain=-100.0, clear_severity=0.0, max_rounds=2)
+    policy = FixedPolicy((Plan(), Plan()))
     model = Rar.load(find("rar-s").folder)
     whole = restore(engine, picture, policy)[0].image
-    tiled = restore(Engine(model, "cpu", "float32", tile_px=384), picture, policy)[0].image
+    tiled = restore(Engine(model, EngineOptions("cpu", "float32", tile_px=384)), picture, policy)[0].image
     assert module.OVERLAP_PX < 384
     difference = (whole - tiled).abs() * 255
     assert difference.mean() < 1, f"mean {difference.mean():.3f}"

@@ -29,6 +29,7 @@ import numpy as np, torch
 from pathlib import Path
 from rar_cli.cli.guard import names_of
 from rar_cli.engine.places import Place
+from rar_cli.loop.policy import candidates
 from rar_cli.networks.model import Rar
 from rar_cli.report.explain import explain
 from rar_cli.report.words import describe
@@ -37,7 +38,7 @@ from rar_cli.synthesis.recipes import focused_recipe, random_recipe, stack
 from rar_cli.train.config import load_config
 from rar_cli.train.data import StepBatches
 from rar_cli.train.stages import losses
-from rar_cli.types import DEGRADATIONS, Degradation, StopPolicy
+from rar_cli.types import ALL, DEGRADATIONS, Degradation, Look, Plan
 
 V, rng = Degradation.VIGNETTE, np.random.default_rng(0)
 image = np.full((48, 64, 3), 0.5, np.float32)
@@ -61,7 +62,8 @@ for stage in config.stages:
 seen = model.assessor(model.codec.encode(batch.clean))
 assert seen.severities.shape == (4, 10) and seen.condition.shape[1] == 12
 # verdict, report, command line
-assert len(StopPolicy().clear_severities(0)) == 10
+plans = list(candidates(Look(0.0, 9 * (0.1,) + (0.9,)), ALL))
+assert Plan(frozenset({V}), restart=True) in plans
 assert describe({d.value: 0.9 * (d is V) for d in DEGRADATIONS}) == "heavy vignette"
 found = np.asarray([0.9 * (d is V) for d in DEGRADATIONS], np.float32)
 assert "Heavy vignette all over" in explain(50.0, found, [Place((0, 48), (0, 64), found)], (48, 64))

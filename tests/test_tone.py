@@ -1,54 +1,62 @@
 """The tone from farther away: who is met halfway, and that nothing else changes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from rar_cli.engine.engine import Engine, mask_of, restore
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.restore import restore
 from rar_cli.engine.tone import FAR_PX, FAR_SHARE, Tone, reduction_of
+from rar_cli.loop.policy import FixedPolicy
 from rar_cli.networks.codec import Codec
-from rar_cli.types import DEGRADATIONS, Assessment, Degradation
-from tests.test_engine import policy
+from rar_cli.types import ALL, DEGRADATIONS, Assessment, Bounds, Degradation, Plan
+from tests.fakes import CPU
 
 D = Degradation
-CPU = torch.device("cpu")
 
 
 class Scripted:
-    """Hazy pictures are those whose first pixel is above the middle; the condition says from how far away a picture
-    was seen. Every transport adds to all colours what it was told, and is counted."""
+    """An engine's part that the tone uses. Hazy pictures are those whose first pixel is above the middle; the condition
+    says from how far away a picture was seen. Every transport adds to all colours what its condition says."""
 
-    def __init__(self, codec: Codec) -> None:
-        self.codec = codec
+    device = torch.device("cpu")
+
+    def __init__(self, codec: Codec, tile: int) -> None:
+        self.codec, self.tile, self.factor = codec, tile, codec.params.factor
+        self.model = SimpleNamespace(codec=codec)
         self.sides: list[int] = []
-        self.masks: list[torch.Tensor | None] = []
+        self.plans: list[list[Plan]] = []
 
-    def assess(self, latent, /, *, remove_mask):
-        self.masks.append(remove_mask)
-        hazy = self.codec.decode(latent)[:, 0, 0, 0] > 0.5
+    def assess(self, latent):
+        hazy = self.codec.decode(latent.float())[:, 0, 0, 0] > 0.5
         severities = torch.zeros(len(latent), len(DEGRADATIONS))
         severities[:, DEGRADATIONS.index(D.HAZE)] = 0.5 * hazy
         severities[:, DEGRADATIONS.index(D.NOISE)] = 0.5
-        condition = torch.full((len(latent), 2, 8), latent.shape[-1] / 1000)
-        return Assessment(torch.full((len(latent),), 50.0), severities, condition)
+        distance = torch.full((len(latent), 1, 2, 8), latent.shape[-1] / 1000)
+        return Assessment(torch.full((len(latent),), 50.0), severities, distance)
+
+    def condition(self, assessment, plans):
+        self.plans.append(list(plans))
+        return assessment.hidden[:, 0]
 
     def move(self, latent, condition, origin):
         assert condition.shape[1:] == (2, 8)
         assert origin is None or origin.shape == latent.shape
         self.sides.append(latent.shape[-1])
-        return self.codec.encode(self.codec.decode(latent) + condition[:, 0, 0][:, None, None, None])
+        change = condition[:, 0, 0][:, None, None, None]
+        return self.codec.encode(self.codec.decode(latent.float()) + change).to(latent)
 
 
 def toned(codec, tile=224):
-    scripted = Scripted(codec)
-    return scripted, Tone(codec, scripted.assess, scripted.move, tile, CPU)
+    scripted = Scripted(codec, tile)
+    return scripted, Tone(scripted)
 
 
-def run(tone, latent, mask=None, origin=None):
-    condition = tone.assess(latent, remove_mask=mask).condition
-    return tone.move(latent, condition, origin)
+def run(tone, latent, remove=ALL, origin=None):
+    return tone.transport(latent, tone.assess(latent), [Plan(remove)] * len(latent), origin)
 
 
 def picture(codec, *first, height=330, width=500):
@@ -85,13 +93,10 @@ def test_details_come_from_near(codec):
     near = scripted.move
 
     def move(latent, condition, origin):
-        return (
-            codec.encode(torch.zeros_like(codec.decode(latent)))
-            if latent.shape[-1] < 80
-            else near(latent, condition, origin)
-        )
+        black = codec.encode(torch.zeros_like(codec.decode(latent)))
+        return black if latent.shape[-1] < 80 else near(latent, condition, origin)
 
-    tone = Tone(codec, scripted.assess, move, 224, CPU)
+    scripted.move = move
     latent = picture(codec, 0.9)
     plain = codec.decode(near(latent, torch.full((1, 2, 8), 0.125), None))
     image = codec.decode(run(tone, latent))
@@ -102,18 +107,18 @@ def test_details_come_from_near(codec):
     assert (fine - expected).abs().max() < 0.03
 
 
-@pytest.mark.parametrize("mask", [mask_of((D.RAIN,), ()), mask_of((), (D.HAZE,)), mask_of((D.NOISE,), ())])
-def test_where_no_light_is_to_go_one_transport_is_made_as_ever(codec, mask):
+@pytest.mark.parametrize("remove", [{D.RAIN}, ALL - {D.HAZE}, {D.NOISE}])
+def test_where_no_light_is_removed_one_transport_is_made_as_ever(codec, remove):
     scripted, tone = toned(codec)
-    run(tone, picture(codec, 0.9), mask)
+    run(tone, picture(codec, 0.9), frozenset(remove))
     assert scripted.sides == [125]
 
 
-def test_what_is_to_go_is_the_same_from_farther_away(codec):
+def test_the_same_is_removed_from_farther_away(codec):
     scripted, tone = toned(codec)
-    mask = mask_of((D.HAZE, D.SNOW), ())
-    run(tone, picture(codec, 0.9, 0.8), mask, origin=picture(codec, 0.9, 0.8))
-    assert torch.equal(scripted.masks[-1], mask.expand(2, -1))
+    remove = frozenset({D.HAZE, D.SNOW})
+    run(tone, picture(codec, 0.9, 0.8), remove, origin=picture(codec, 0.9, 0.8))
+    assert scripted.plans[-1] == [Plan(remove)] * 2
 
 
 def test_small_pictures_are_moved_as_ever(codec):
@@ -132,45 +137,31 @@ def test_pictures_in_pieces_come_out_as_whole_ones(codec, size):
 def test_latents_of_large_pictures_stay_in_half_precision_and_on_their_device(codec):
     latent = picture(codec, 0.9)
     whole = run(toned(codec)[1], latent)
-    scripted = Scripted(codec)
-
-    def move(half, condition, origin):
-        return scripted.move(half.float(), condition, origin).to(half)
-
-    def assess(half, /, *, remove_mask):
-        return scripted.assess(half.float(), remove_mask=remove_mask)
-
-    moved = run(Tone(codec, assess, move, 24, CPU), latent.half())
+    moved = run(toned(codec, 24)[1], latent.half())
     assert moved.dtype == torch.float16
     torch.testing.assert_close(codec.decode(moved.float()), codec.decode(whole), rtol=0, atol=0.02)
 
 
-def test_pictures_can_be_picked_out_of_what_the_assessment_says(codec):
-    _, tone = toned(codec)
-    latent = picture(codec, 0.9, 0.1, 0.8)
-    condition = tone.assess(latent, remove_mask=None).condition
-    at = torch.tensor([1, 2])
-    torch.testing.assert_close(tone.move(latent[at], condition[at], None), tone.move(latent, condition, None)[at])
-
-
 @pytest.mark.parametrize(
-    ("mask", "sides"),
-    [(None, [83, 42]), (mask_of((), (D.HAZE,)), [83]), (mask_of((D.HAZE,), ()), [83, 42, 83])],
+    ("remove", "sides"),
+    [(ALL, [83, 42]), (ALL - {D.HAZE}, [83]), (frozenset({D.HAZE}), [83, 42, 83])],
     ids=["all", "but haze", "haze from under noise that stays"],
 )
-def test_restoring_takes_the_tone_from_farther_away(busy, mask, sides):
-    engine = Engine(busy, "cpu", "float32")
+def test_restoring_takes_the_tone_from_farther_away(busy, remove, sides):
+    engine = Engine(busy, CPU)
     seen = []
 
-    def hazy(latent, remove_mask=None):
+    def hazy(latent):
         severities = torch.tensor([[0.5 * (d in {D.HAZE, D.NOISE}) for d in DEGRADATIONS]])
-        return replace(Engine.assess(engine, latent, remove_mask), severities=severities)
+        return replace(Engine.assess(engine, latent), severities=severities)
 
-    def counted(*told):
-        seen.append(told[0].shape[-1])
-        return Engine.move(engine, *told)
+    def counted(*parts):
+        seen.append(parts[0].shape[-1])
+        return Engine.move(engine, *parts)
 
     engine.assess, engine.move = hazy, counted
-    (outcome,) = restore(engine, torch.rand(1, 3, 320, 330), policy(1), mask, whole=True)
+    (outcome,) = restore(
+        engine, torch.rand(1, 3, 320, 330), FixedPolicy((Plan(remove),), Bounds(wanted=remove)), whole=True
+    )
     assert seen == sides
     assert outcome.image.isfinite().all()

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, features
 
 from rar_cli.errors import UsageError
-from rar_cli.pictures.images import FORMATS
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.synthesis.pixels import quantise
 from rar_cli.train.config import Crops, Stage, TrainConfig, load_config
 from rar_cli.train.data import StepBatches, crop, load_photos, retoned

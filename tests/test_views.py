@@ -5,7 +5,10 @@ import torch
 from torch import Tensor
 
 from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.views import moved, moved_back
+from rar_cli.types import Plan
+from tests.fakes import CPU
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 9), (1, 1), (1, 7)])
@@ -19,9 +22,9 @@ def test_a_view_is_the_picture_off_the_lattice_and_comes_back_as_it_was(codec, h
 
 
 def test_an_ensemble_is_the_mean_of_what_both_views_become(busy):
-    alone, both = Engine(busy, "cpu", "float32"), Engine(busy, "cpu", "float32", self_ensemble=True)
+    alone, both = Engine(busy, CPU), Engine(busy, EngineOptions("cpu", "float32", self_ensemble=True))
     latent = alone.encode(torch.rand(1, 3, 24, 20))
-    condition = alone.assess(latent).condition
+    condition = alone.condition(alone.assess(latent), [Plan()] * len(latent))
     codec = busy.codec
     other = moved_back(codec, alone.move(moved(codec, latent), condition))
     with torch.inference_mode():
@@ -30,9 +33,9 @@ def test_an_ensemble_is_the_mean_of_what_both_views_become(busy):
 
 
 def test_the_second_view_is_told_what_rounds_before_have_taken(busy):
-    engine = Engine(busy, "cpu", "float32", self_ensemble=True)
+    engine = Engine(busy, EngineOptions("cpu", "float32", self_ensemble=True))
     latent = engine.encode(torch.rand(1, 3, 24, 20))
-    condition = engine.assess(latent).condition
+    condition = engine.condition(engine.assess(latent), [Plan()] * len(latent))
     seen: list[tuple[Tensor, Tensor]] = []
     move = busy.move
 
@@ -51,11 +54,13 @@ def test_the_second_view_is_told_what_rounds_before_have_taken(busy):
 
 def test_the_lattice_of_cells_shows_less_in_the_mean_of_two_views(tiny):
     """A restorer that adds a pattern of one cell adds half of it, in two places."""
-    engine = Engine(tiny, "cpu", "float32", self_ensemble=True)
+    engine = Engine(tiny, EngineOptions("cpu", "float32", self_ensemble=True))
     latent = engine.encode(torch.full((1, 3, 32, 32), 0.5))
     pattern = torch.zeros(1, 3, 32, 32)
     pattern[..., ::4, ::4] = 0.1
     step = engine.encode(0.5 + pattern) - latent
     tiny.move = lambda z, *told, times: z + step[..., :1, :1].expand_as(z)
-    image = engine.decode(engine.move(latent, engine.assess(latent).condition), (32, 32))
+    image = engine.decode(
+        engine.move(latent, engine.condition(engine.assess(latent), [Plan()] * len(latent))), (32, 32)
+    )
     assert (image - 0.5).abs().max() < 0.06

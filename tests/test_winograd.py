@@ -5,6 +5,7 @@ from torch import nn
 from rar_cli.compute import winograd as module
 from rar_cli.compute.winograd import WinogradConv2d, speed_up
 from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
 from rar_cli.networks.model import Rar, RarParams
 
 
@@ -63,7 +64,7 @@ def test_the_engine_uses_it_on_cpus_in_float32_where_it_wins(monkeypatch):
 
     def used(dtype, capability):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-        Engine(model, "cpu", dtype)
+        Engine(model, EngineOptions("cpu", dtype))
         return sum(isinstance(m, WinogradConv2d) for part in (model.restorer, model.assessor) for m in part.modules())
 
     assert used("bfloat16", "AVX2") == used("float32", "AVX512") == 0

@@ -1,7 +1,7 @@
-"""What restoration costs: time per stage, FLOPs per pixel, and the closed loop beside a disjoint one.
+"""Cost: seconds per stage, FLOPs per pixel, and the closed loop beside a disjoint one.
 
-The disjoint loop leaves the latent space every round, as pipelines of separate tools do: decode to
-an 8-bit picture, encode it again to assess it, encode it once more to restore it. Same weights.
+The disjoint loop leaves the latent space in every round, as pipelines of separate tools do: decode to an 8-bit picture,
+encode it to assess it, encode it again to restore it. The weights are the same.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rar_cli.engine.engine import Engine, full_range
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.images import Picture, image_to_picture, read_picture
+from rar_cli.pictures.images import Picture, image_to_picture
+from rar_cli.types import Plan
 
 REPEATS = 5
 ROUNDS = 3
@@ -45,7 +47,7 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Most memory so far: of the process on the CPU, of the allocator on a GPU."""
+    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -59,11 +61,11 @@ def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict
     picture = image_to_picture(pixels, Picture(pixels[0].permute(1, 2, 0).numpy(), "PNG"))
     data, _ = encode_picture(picture, "PNG")
     latent = engine.encode(image)
-    condition = engine.assess(latent).condition
+    condition = _condition(engine, latent)
     runs: dict[str, Callable[[], object]] = {
         "read": lambda: read_picture(data, "picture"),
         "encode": lambda: engine.encode(image),
-        "assess": lambda: engine.assess(latent),
+        "assess": lambda: _condition(engine, latent),
         "transport": lambda: engine.move(latent, condition),
         "decode": lambda: engine.decode(latent, size, torch.uint8),
         "write": lambda: encode_picture(picture, "PNG"),
@@ -74,9 +76,9 @@ def stage_seconds(engine: Engine, image: Tensor, repeats: int = REPEATS) -> dict
 def closed_loop(engine: Engine, image: Tensor) -> Tensor:
     """`ROUNDS` rounds in the latent space, decoded once."""
     begun = engine.encode(image)
-    latent = engine.move(begun, engine.assess(begun).condition)
+    latent = engine.move(begun, _condition(engine, begun))
     for _ in range(ROUNDS - 1):
-        latent = engine.move(latent, engine.assess(latent).condition, begun)
+        latent = engine.move(latent, _condition(engine, latent), begun)
     return engine.decode(latent, (image.shape[-2], image.shape[-1]), torch.uint8)
 
 
@@ -84,28 +86,33 @@ def disjoint_loop(engine: Engine, image: Tensor) -> Tensor:
     """`ROUNDS` rounds that each go through an 8-bit picture."""
     size = (image.shape[-2], image.shape[-1])
     for _ in range(ROUNDS):
-        condition = engine.assess(engine.encode(image)).condition
+        condition = _condition(engine, engine.encode(image))
         image = engine.decode(engine.move(engine.encode(image), condition), size, torch.uint8)
     return image
+
+
+def _condition(engine: Engine, latent: Tensor) -> Tensor:
+    """For everything, from one assessment of latent (b, c, h, w)."""
+    return engine.condition(engine.assess(latent), [Plan()] * len(latent))
 
 
 LOOPS: dict[str, Callable[[Engine, Tensor], Tensor]] = {"closed": closed_loop, "disjoint": disjoint_loop}
 
 
 def _flops(engine: Engine, image: Tensor) -> float:
-    """Of one assessed round with its encoding and decoding; a multiplication and an addition are two.
+    """FLOPs of one assessed round with encoding and decoding; a multiplication and an addition are two.
 
-    Of direct convolutions, which run where gradients could be asked for, whatever saves some of them.
+    Convolutions count as direct ones, whatever runs without gradients.
     """
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         latent = engine.encode(image)
-        moved = engine.move(latent, engine.assess(latent).condition)
+        moved = engine.move(latent, _condition(engine, latent))
         engine.decode(moved, (image.shape[-2], image.shape[-1]))
     return float(counter.get_total_flops())
 
 
 def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median of the seconds that a run takes, after one to warm up."""
+    """Median seconds of a run, after one to warm up."""
     run()
     seconds = []
     for _ in range(repeats):
@@ -118,6 +125,6 @@ def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def _wait() -> None:
-    """For what an accelerator has been asked: it answers before it has computed."""
+    """Wait for an accelerator, whose calls return before they have computed."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()

@@ -13,17 +13,19 @@ from scipy.stats import spearmanr
 from rar_cli.bench.metrics import Metric
 from rar_cli.types import DEGRADATIONS
 
+LOST_DB, GAINED_DB = 0.5, 0.1
+"""A round that lost more than the first should be put back; one that gained more than the second should not."""
+
 CLEAR_DB = 1.0
-"""A change of PSNR that the score has to follow."""
+"""Least change of PSNR that the score must follow."""
 
 
 def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric] | None = None) -> dict[str, Any]:
     """average_precision per degradation and its mean, srcc of score and PSNR, direction_agreement.
 
-    rows: per picture `truth` and `found` (9 severities each) and `rounds` with score, psnr_db and each of `metrics`.
-    srcc_beside is what those of the metrics reach, as better means, that need no reference either: on the rounds that
-    they can judge, beside the score on the same.
-    None where the pictures cannot tell (no truth, no positive, fewer than three values).
+    rows: for each picture `truth` and `found` (a severity per degradation) and `rounds` with score, psnr_db and each of
+    `metrics`. srcc_beside: the SRCC of metrics without a reference, turned so that higher is better, and that of the
+    score on the same rounds. None where the pictures do not suffice (no truth, no positive, fewer than three values).
     """
     known = [row for row in rows if row["truth"] is not None]
     precision = {
@@ -47,6 +49,33 @@ def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metr
     }
 
 
+def judge_decisions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the rounds that were made: what they gained, what was expected, and which of them were put back.
+
+    rows: per picture `rounds` with psnr_db and expected_gain_db, `stop` and `best_round`. None where nothing tells.
+    """
+    made = [
+        (b["psnr_db"] - a["psnr_db"], a["expected_gain_db"], b["round"] > row["best_round"])
+        for row in rows
+        for a, b in pairwise(row["rounds"])
+    ]
+    lost = [back for gain, _, back in made if gain < -LOST_DB]
+    gained = [back for gain, _, back in made if gain > GAINED_DB]
+    errors = [expected - gain for gain, expected, _ in made if expected is not None]
+    return {
+        "rounds": len(made),
+        "mean_gain_db": _mean([gain for gain, _, _ in made]),
+        "mean_expected_db": _mean([expected for _, expected, _ in made if expected is not None]),
+        "expectation_error_db": _mean([abs(error) for error in errors]),
+        "put_back_of_lost": _mean([float(back) for back in lost]),
+        "put_back_of_gained": _mean([float(back) for back in gained]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
 def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
     """Mean precision at each true positive, scores from high to low (area under the stepwise curve)."""
     order = np.argsort(-np.asarray(score, float), kind="stable")
@@ -58,7 +87,7 @@ def average_precision(truth: ArrayLike, score: ArrayLike) -> float | None:
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], name: str, metric: Metric) -> dict[str, float | None]:
-    """SRCC with PSNR of a measure, turned so that higher is better, and of the score on the same rounds."""
+    """SRCC with PSNR of a metric, turned so that higher is better, and of the score on the same rounds."""
     sign = 1.0 if metric.better == "higher" else -1.0
     judged = [r for row in rows for r in row["rounds"] if r[name] is not None]
     return {

@@ -1,7 +1,6 @@
 """Metrics as restoration papers compute them, each from a well-kept package, with unit and direction.
 
-All take images (h, w, 3) float in [0, 1]. Those that need the extra rar-cli[bench], or weights that
-are not here, are left out rather than fetched.
+All take images (h, w, 3) float in [0, 1]. Metrics whose package or weights are missing are left out, never fetched.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from skimage.metrics import mean_squared_error, structural_similarity
 Image = NDArray[np.float32]
 
 CAP_DB = 100.0
-"""PSNR of identical pictures, so that a mean stays finite."""
+"""PSNR of identical pictures; a mean stays finite."""
 
 MS_SSIM_PX = 176
 """Smallest side that five scales of an 11-pixel window fit into."""
@@ -29,7 +28,7 @@ MS_SSIM_PX = 176
 
 @dataclass(frozen=True)
 class Metric:
-    """compute: (image, reference) -> value; a metric without need of a reference gets it all the same."""
+    """compute: (image, reference) -> value; metrics without a reference ignore it. better: "higher" or "lower"."""
 
     compute: Callable[[Image, Image], float | None]
     unit: str
@@ -38,7 +37,7 @@ class Metric:
     needs_reference: bool = True
 
     def about(self) -> dict[str, Any]:
-        """What the JSON document says of it."""
+        """Its entry in the JSON document."""
         return {"unit": self.unit, "better": self.better, "package": self.package, "reference": self.needs_reference}
 
 
@@ -87,7 +86,7 @@ def dists(image: Image, reference: Image) -> float:
 
 
 def piqe(image: Image, reference: Image) -> float | None:
-    """PIQE (Venkatanath et al., NCC 2015), of the image alone; None where it finds nothing to judge."""
+    """PIQE (Venkatanath et al., NCC 2015), of the image alone; None where no block can be judged."""
     from pypiqe import piqe as compute
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -105,7 +104,7 @@ METRICS: dict[str, Metric] = {
 
 
 def metrics_here() -> dict[str, Metric]:
-    """The metrics that this installation can compute."""
+    """The metrics that can be computed here, by name."""
     found = dict(METRICS)
     if _has("torchmetrics"):
         found["ms_ssim"] = Metric(ms_ssim, "1", "higher", "torchmetrics")

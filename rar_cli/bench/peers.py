@@ -1,7 +1,7 @@
-"""Peers: what else a user might run, in the same run on the same pictures.
+"""Peers: other methods, run on the same pictures.
 
-Each takes and gives an image (h, w, 3) float32 in [0, 1]; parameters are each method's usual ones
-or estimated from the picture, never fitted to the reference.
+Each maps an image (h, w, 3) float32 in [0, 1] to one of the same shape. Parameters are the usual ones or estimated from
+the picture, never fitted to the reference.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from skimage import restoration
 
 from rar_cli.errors import ImageError, UsageError
+from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.images import Picture, read_picture
+from rar_cli.pictures.images import Picture
 
 Image = NDArray[np.float32]
 Peer = Callable[[Image], Image]

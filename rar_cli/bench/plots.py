@@ -13,13 +13,13 @@ KINDS = ("png", "svg")
 
 
 def require() -> None:
-    """Raise UsageError where matplotlib is not there: before a long run, not after it."""
+    """Raise UsageError where matplotlib is missing; called before a long run."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plots: needs matplotlib; install rar-cli[bench]")
+        raise UsageError('--plots needs matplotlib: pip install "rar-cli[bench]"')
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write rounds, time and bars as PNG and SVG into a folder."""
+    """Draw rounds, time and bars into a folder, as PNG and SVG. Returns the files."""
     import matplotlib
     from matplotlib.figure import Figure
 

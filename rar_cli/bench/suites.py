@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.pictures.images import FORMATS, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.synthesis.pixels import Image, greyed, quantise
 from rar_cli.synthesis.recipes import STACKED, Recipe, stack
 from rar_cli.synthesis.sensor import noise_severity
@@ -25,18 +26,18 @@ CDD11: tuple[tuple[Degradation, ...], ...] = (
     (D.LOW_LIGHT, D.HAZE), (D.LOW_LIGHT, D.RAIN), (D.LOW_LIGHT, D.SNOW), (D.HAZE, D.RAIN), (D.HAZE, D.SNOW),
     (D.LOW_LIGHT, D.HAZE, D.RAIN), (D.LOW_LIGHT, D.HAZE, D.SNOW),
 )  # fmt: skip
-"""The eleven combinations of the CDD-11 set (OneRestore, ECCV 2024), made by rar's own synthesis."""
+"""The eleven combinations of CDD-11 (OneRestore, ECCV 2024), made by rar's own synthesis."""
 
 NOISE_SIGMAS = (15, 25, 50)
 
 NAMES = ("mid", "singles", "stacked", "cdd11", "noise", "clean", "grey")
-"""Synthetic suites by name; "mid" is clean, the single degradations and the stacks at mid severity, "grey" both that
-and "noise" of the same pictures without their colours."""
+"""Synthetic suites by name. "mid": clean, all singles and the stacks at mid severity. "grey": "mid" and "noise" on
+pictures without colours."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture of a suite; images (h, w, 3) float32 in [0, 1]. truth: severities, one per degradation, if known."""
+    """One picture of a suite; images (h, w, 3) float32 in [0, 1]. truth: a severity per degradation, where known."""
 
     name: str
     degraded: Image
@@ -46,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Suite:
-    """A name, how many pictures it should hold, and a way to make them one by one."""
+    """A named list of pairs. expected: how many. pairs: makes them one by one."""
 
     name: str
     expected: int
@@ -104,9 +105,9 @@ def _stack_suite(
 
 
 def _noise_suite(sigma: int, paths: Sequence[Path], seed: int, grey: bool) -> Suite:
-    """Additive white Gaussian noise, neither clipped nor rounded, as the denoising literature has it.
+    """Additive white Gaussian noise, neither clipped nor rounded, as in the denoising literature.
 
-    rar and its peers clip what they are given, as a file would have it.
+    rar and its peers clip their inputs, as a file would.
     """
 
     def pairs() -> Iterator[Pair]:
@@ -125,7 +126,7 @@ def _rng(seed: int, title: str, path: Path) -> np.random.Generator:
 
 
 def _spread(paths: list[Path], limit: int | None) -> list[Path]:
-    """At most `limit` of them, evenly from first to last, so that every part of a folder is seen."""
+    """At most `limit` paths, evenly from first to last."""
     if limit is None or limit >= len(paths):
         return paths
     return [paths[i * len(paths) // limit] for i in range(limit)]

@@ -10,6 +10,7 @@ import typer
 from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import (
     DeviceOption,
+    Dtype,
     DtypeOption,
     ExcludeOption,
     Inputs,
@@ -17,13 +18,16 @@ from rar_cli.cli.options import (
     QuietOption,
     RecursiveOption,
     TileOption,
+    VerboseOption,
     WeightsOption,
+    show_settings,
 )
-from rar_cli.cli.printing import print_assessment
+from rar_cli.cli.printing import print_assessment, print_engine, say_leftovers
 from rar_cli.types import TILE_PX
 
 
 def assess_command(
+    context: typer.Context,
     inputs: Inputs,
     as_json: JsonOption = False,
     fail_under: Annotated[
@@ -43,28 +47,38 @@ def assess_command(
     ] = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
     with guarded():
-        from rar_cli.jobs.plan import Selection, find
+        from rar_cli.jobs.names import HEAT, Claim, check
+        from rar_cli.jobs.walk import Selection, find
 
+        show_settings(context, verbose)
         selection = Selection(recursive, tuple(exclude or ()))
-        files = [None] if inputs == ["-"] else [path for path, _ in find(inputs, selection)]
-        from rar_cli.jobs.session import Request, assess_files, write_heatmap
+        files = [None] if inputs == ["-"] else list(find(inputs, selection))
+        say_leftovers(selection.leftovers, quiet)
+        only = files[0].source if len(files) == 1 and files[0] is not None else None
+        if heatmap is not None:
+            check([Claim(heatmap, "--heatmap", HEAT)], [found.source for found in files if found is not None])
+        from rar_cli.jobs.assess import assess_files, write_heatmap
+        from rar_cli.jobs.request import Request
 
         request = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, accept=accept)
+        if verbose:
+            print_engine(request)
         failed = low = False
         with signals() as stop:
             for record in assess_files(files, request, stop, explain):
-                failed |= record["error"] is not None
-                low |= fail_under is not None and record["score"] is not None and record["score"] < fail_under
+                failed |= record.error is not None
+                low |= fail_under is not None and record.score is not None and record.score < fail_under
                 print_assessment(record, as_json, quiet)
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
         if heatmap is not None and not failed:
-            write_heatmap(files[0] if len(files) == 1 else None, heatmap, request)
+            write_heatmap(only, heatmap, request)
         if failed or low:
             raise typer.Exit(1)

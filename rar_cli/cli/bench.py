@@ -10,6 +10,7 @@ import typer
 from rar_cli.cli.guard import guarded
 from rar_cli.cli.options import (
     DeviceOption,
+    Dtype,
     DtypeOption,
     QuietOption,
     SelfEnsembleOption,
@@ -40,6 +41,9 @@ def bench_command(
         Path | None, typer.Option(help="Draw rounds, time and bars as PNG and SVG.", metavar="DIR")
     ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Run two simple policies too: everything at once, or not at all.")
+    ] = False,
     peer: Annotated[
         list[str] | None,
         typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
@@ -50,19 +54,27 @@ def bench_command(
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
     quiet: QuietOption = False,
 ) -> None:
     """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
     with guarded():
-        from rar_cli.bench.plots import plot, require
-        from rar_cli.jobs.session import BenchRequest, Request, run_bench
+        from rar_cli.bench import require as require_extra
+
+        require_extra()
+        from rar_cli.bench.plots import KINDS, plot, require
+        from rar_cli.jobs.bench import BenchRequest, run_bench
+        from rar_cli.jobs.names import BENCH, REPORT, Claim, check, check_plots
+        from rar_cli.jobs.request import Request
 
         if plots is not None:
             require()
+            check_plots(plots, [f"{name}.{kind}" for name in ("rounds", "bars", "time") for kind in KINDS])
+        claims = ((out, "--out", BENCH), (report, "--report", REPORT))
+        check([Claim(path, option, kind) for path, option, kind in claims if path is not None])
         request = BenchRequest(
-            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report
+            suite, data, degraded, reference, peers, tuple(peer or ()), limit, seed, max_rounds, report, policies
         )
         model = Request(weights=weights, device=device, dtype=dtype, tile_px=tile, self_ensemble=self_ensemble)
         result = run_bench(request, model)

@@ -1,50 +1,88 @@
-"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed."""
+"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed.
+
+No traceback reaches a user. An error that nobody foresaw is one line as well, which asks for a report;
+`RAR_DEBUG=1` shows its traceback.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
 
+from rar_cli.cli.printing import warn
 from rar_cli.errors import RarError, UsageError
 
 if TYPE_CHECKING:
-    from rar_cli.jobs.batch import Stop
+    from rar_cli.jobs.book import Stop
     from rar_cli.types import Degradation
 
 
 STDERR = 2
 """Its file descriptor."""
 
+DEBUG = "RAR_DEBUG"
+"""Environment variable that lets tracebacks through."""
+
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Errors made on purpose become one line on stderr and exit code 2."""
+    """Every error becomes one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are reported properly
     try:
         yield
-    except RarError as error:
-        text = str(error).encode("utf-8", "backslashreplace").decode()
-        typer.echo(f"rar: {text}", err=True)
-        raise typer.Exit(2) from error
+        sys.stdout.flush()
+    except (typer.Exit, typer.Abort):
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our pipe has left: no message on the way out
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1" and not isinstance(error, RarError):
+            raise
+        warn(_one_line(error))
+        _let_go_of_stdout()
+        raise typer.Exit(2) from error
+
+
+def _one_line(error: Exception) -> str:
+    """What a user reads of an error; of one that nobody foresaw, also what a report needs."""
+    if isinstance(error, RarError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller --tile or --batch-size"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if "rar_cli" in frame.filename][-1]
+    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"this is a bug ({reason}, {where}); please report it with the command and the output under {DEBUG}=1"
+
+
+def _let_go_of_stdout() -> None:
+    """Where standard output takes nothing more, as on a full disk, drop what it holds: Python would try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def signals() -> Iterator[Stop]:
     """The first SIGINT or SIGTERM asks the run to finish what is in hand, and says so on a terminal; a second one
     ends it."""
-    from rar_cli.jobs.batch import Stop
+    from rar_cli.jobs.book import Stop
 
     stop, own = Stop(), os.getpid()
 

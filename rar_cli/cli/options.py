@@ -2,13 +2,110 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from rar_cli.report.text import printable
+from rar_cli.types import DEGRADATIONS
 
 RUN = "Running"
 FILES = "Files"
 
+NAMES = ", ".join(DEGRADATIONS)
+"""The nine, as help lists them."""
+
+
+class Dtype(StrEnum):
+    """Precision."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Format(StrEnum):
+    """Of the outputs."""
+
+    SAME = "same"
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+    TIFF = "tiff"
+
+
+class EngineKind(StrEnum):
+    """Who computes."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class WithOutput(TyperCommand):
+    """A command of INPUT... OUTPUT, which says so where only one of them is there."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As ever, but for the message of a missing OUTPUT."""
+        words = list(args)  # parsing empties the list
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            given = [word for word in words if not word.startswith("-")]
+            if type(error).__name__ != "MissingParameter" or not given or ctx.resilient_parsing:
+                raise
+            typer.echo(f"rar: OUTPUT is missing: write `rar restore {given[0]} OUTPUT`, a file or a folder", err=True)
+            raise typer.Exit(2) from error
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "Examples:\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def complete_names(incomplete: str) -> Iterator[str]:
+    """Names of degradations, one after another with commas between them."""
+    *before, begun = incomplete.split(",")
+    for name in DEGRADATIONS:
+        if name.startswith(begun) and name not in before:
+            yield ",".join((*before, name))
+
+
+def show_settings(context: typer.Context, verbose: bool) -> None:
+    """With --verbose: each setting that applies, and where it comes from."""
+    for line in (context.obj or []) if verbose else []:
+        typer.echo(f"rar: setting {printable(line)}", err=True)
+
+
+def without_settings_in_the_way(context: typer.Context, only: str | None, keep: str | None) -> tuple[str | None, ...]:
+    """only, keep: of the two, what the command line says puts aside what settings say."""
+    of_settings = {
+        name for name in ("only", "keep") if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
+    }
+    if only and keep and len(of_settings) == 1:
+        return (None, keep) if "only" in of_settings else (only, None)
+    return only, keep
+
+
+OnlyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--only", help=f"Remove just these, comma-separated: {NAMES}.", metavar="NAMES", autocompletion=complete_names
+    ),
+]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep", help="Leave these alone, comma-separated; the same names.", metavar="NAMES",
+        autocompletion=complete_names,
+    ),
+]  # fmt: skip
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say which settings, weights, device and precision are used.")
+]
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.")]
 WeightsOption = Annotated[
     str,
@@ -29,7 +126,7 @@ DeviceOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[
-    str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.", rich_help_panel=RUN, metavar="TYPE")
+    Dtype, typer.Option("--dtype", help="Precision; auto: bfloat16 where the hardware has it.", rich_help_panel=RUN)
 ]
 TileOption = Annotated[
     int, typer.Option("--tile", help="Side of the tiles of large pictures.", rich_help_panel=RUN, metavar="PX", min=1)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rar_cli.report.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rar_cli.jobs.book import Standing
+    from rar_cli.jobs.leftovers import Leftovers
+    from rar_cli.jobs.plan import Job
+    from rar_cli.report.record import AssessmentRecord
+    from rar_cli.report.words import Choice
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
-    from rar_cli.weights.find import Weights
+    from rar_cli.weights.manifest import Weights
 
 
 def console_for(stderr: bool = False) -> Console:
@@ -23,14 +31,49 @@ def console_for(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=110)
 
 
+def echo(text: str) -> None:
+    """One line of a result, whatever stands in it."""
+    typer.echo(printable(text))
+
+
+def note(text: str) -> None:
+    """One line on stderr, whatever stands in it; where nobody can read it, the work goes on."""
+    with suppress(OSError):
+        typer.echo(printable(text), err=True)
+
+
 def warn(text: str) -> None:
-    typer.echo(f"rar: {text}", err=True)
+    """A line on stderr that says who speaks."""
+    note(f"rar: {text}")
 
 
-def print_job(name: str, output: str, as_json: bool) -> None:
+def print_engine(request: Any) -> None:
+    """With --verbose: which weights compute where, and how precisely."""
+    from rar_cli.compute.device import pick_device, pick_dtype
+
+    for name in request.device.split(","):
+        device = pick_device(name)
+        precision = str(pick_dtype(request.dtype, device)).removeprefix("torch.")
+        warn(f"weights {request.weights}, device {device}, precision {precision}")
+
+
+def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
+    """What folders hold and rar leaves out, on stderr."""
+    if str(leftovers) and not quiet:
+        warn(str(leftovers))
+
+
+def print_job(job: Job, standing: Standing, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
-    typer.echo(to_json({"input": name, "output": output}) if as_json else f"{name} -> {output}")
+    notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
+    if as_json:
+        status = "failed" if job.fault else standing.value
+        echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
+    elif job.fault:
+        warn(job.fault)
+    else:
+        echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_stderr: bool) -> Any:
@@ -39,18 +82,26 @@ def reporter_for(as_json: bool, quiet: bool, log_progress: bool, total: int, to_
     return Progress(total, as_json, quiet, log_progress, to_stderr)
 
 
-def print_summary(summary: Any, console: Console) -> None:
-    from rar_cli.report.words import summary_line, table
+def print_summary(summary: Any, console: Console, choice: Choice, output: str, report: Path | None) -> None:
+    """The table, the counts, and where everything lies."""
+    from rich.markup import escape
 
-    table(summary.records, console)
+    from rar_cli.report.tables import table
+    from rar_cli.report.words import summary_line, written_line
+
+    table([record.as_dict() for record in summary.records], console, choice)
     counts = {name: getattr(summary, name) for name in ("restored", "accepted", "skipped", "failed")}
-    console.print(summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds), highlight=False)
+    line = summary_line(counts, summary.rounds, summary.pixels / 1e6, summary.seconds)
+    console.print(line, highlight=False, style="red" if summary.failed else None)
+    written = summary.restored + summary.accepted + summary.skipped
+    if where := written_line(output if written else None, None if report is None else str(report)):
+        console.print(escape(printable(where)), highlight=False, soft_wrap=True)
 
 
 def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
-    from rar_cli.pictures.encoding import write_bytes
+    from rar_cli.pictures.files import write_bytes
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import bench_digest, bench_table
+    from rar_cli.report.tables import bench_digest, bench_table
 
     if out is not None:
         write_bytes((to_json(result) + "\n").encode(), out)
@@ -58,28 +109,28 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
         bench_table(result, console_for())
     for summary in result["suites"]:
         for gap in summary["gaps"]:
-            typer.echo(f"rar: {summary['suite']}: {gap}", err=True)
-    typer.echo(to_json(bench_digest(result)))
+            warn(f"{summary['suite']}: {gap}")
+    echo(to_json(bench_digest(result)))
 
 
-def print_assessment(record: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import printable
+    from rar_cli.report.words import banded
 
-    if record["error"] is not None:
-        typer.echo(f"rar: {printable(record['error'])}", err=True)
+    if record.error is not None:
+        warn(record.error)
     if as_json:
-        typer.echo(to_json(record))
-    elif record["error"] is None and not quiet:
-        name = printable(record["input"])
-        typer.echo(f"{name}: {record['score']:.1f} ({record['verdict']}): {record['description']}")
-        if "explanation" in record:
-            typer.echo(f"  {record['explanation']}")
+        echo(to_json(record.as_dict()))
+    elif record.error is None and not quiet:
+        follows = "good as it is" if record.verdict == "accept" else "worth restoring"
+        echo(f"{record.input}: {banded(record.score or 0.0)}; {record.description}; {follows}")
+        if record.explanation is not None:
+            echo(f"  {record.explanation}")
 
 
 def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import holdings_table
+    from rar_cli.report.tables import holdings_table
 
     rows = [
         {
@@ -90,7 +141,7 @@ def print_holdings(holdings: Sequence[Holding], as_json: bool) -> None:
     ]  # fmt: skip
     if as_json:
         for row in rows:
-            typer.echo(to_json(row))
+            echo(to_json(row))
     else:
         holdings_table(rows, console_for())
 
@@ -99,14 +150,14 @@ def print_weights(weights: Weights, as_json: bool) -> None:
     from rar_cli.report.record import to_json
 
     about = {"name": weights.name, "folder": str(weights.folder), "sha256": weights.sha256}
-    typer.echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
+    echo(to_json(about) if as_json else f"{weights.name}: whole, {weights.folder}")
 
 
 def print_sizes(name: str, found: Sizes) -> None:
-    from rar_cli.report.words import sizes_table
+    from rar_cli.report.tables import sizes_table
 
     rows = [(p.name, p.parameters, p.trained, p.gib, p.gflops) for p in found.parts]
     sizes_table(rows, console_for())
-    typer.echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
-    typer.echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")
-    typer.echo(f"{name}: a round that goes through pixels takes {found.disjoint_over_closed:.1f} times the FLOPs")
+    echo(f"{name}: to restore {found.inference_gib:.1f} GiB, {found.inference_gpu}")
+    echo(f"{name}: to train {found.training_gib:.1f} GiB and activations, {found.training_gpu}")
+    echo(f"{name}: a round that goes through pixels takes {found.disjoint_over_closed:.1f} times the FLOPs")

@@ -12,17 +12,33 @@ from rar_cli.cli.options import (
     FILES,
     RUN,
     DeviceOption,
+    Dtype,
     DtypeOption,
+    EngineKind,
     ExcludeOption,
+    Format,
     Inputs,
     JsonOption,
+    KeepOption,
+    OnlyOption,
     QuietOption,
     RecursiveOption,
     SelfEnsembleOption,
     TileOption,
+    VerboseOption,
     WeightsOption,
+    show_settings,
+    without_settings_in_the_way,
 )
-from rar_cli.cli.printing import console_for, print_job, print_summary, reporter_for, warn
+from rar_cli.cli.printing import (
+    console_for,
+    print_engine,
+    print_job,
+    print_summary,
+    reporter_for,
+    say_leftovers,
+    warn,
+)
 from rar_cli.types import TILE_PX
 
 WATCH_S = 1.0
@@ -30,6 +46,7 @@ WATCH_S = 1.0
 
 
 def restore_command(
+    context: typer.Context,
     inputs: Inputs,
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A folder, or a file or - for one picture.")],
     max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=0, max=64)] = 4,
@@ -37,22 +54,23 @@ def restore_command(
         float | None,
         typer.Option(help="Score from which a picture is good enough; default: as fitted.", min=0, max=100),
     ] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Remove just these, comma-separated.", metavar="NAMES")
-    ] = None,
-    keep: Annotated[str | None, typer.Option(help="Leave these alone.", metavar="NAMES")] = None,
+    only: OnlyOption = None,
+    keep: KeepOption = None,
+    strength: Annotated[
+        float, typer.Option(help="How far to go: 100 all of the way, 0 not at all.", min=0, max=100, metavar="0-100")
+    ] = 100.0,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
+    dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
     batch_size: Annotated[
         int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
     ] = 16,
     engine: Annotated[
-        str, typer.Option(help="local, or ray: workers of a Ray cluster.", rich_help_panel=RUN, metavar="ENGINE")
-    ] = "local",
+        EngineKind, typer.Option(help="local, or ray: workers of a Ray cluster.", rich_help_panel=RUN)
+    ] = EngineKind.LOCAL,
     workers: Annotated[
         int | None, typer.Option(help="Of --engine ray; default: one per GPU or two cores.", rich_help_panel=RUN, min=1)
     ] = None,
@@ -61,9 +79,7 @@ def restore_command(
     ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,
-    format: Annotated[
-        str, typer.Option(help="same, png, jpg, webp or tiff.", rich_help_panel=FILES, metavar="FORMAT")
-    ] = "same",
+    format: Annotated[Format, typer.Option(help="Of the outputs.", rich_help_panel=FILES)] = Format.SAME,
     quality: Annotated[
         int | None,
         typer.Option(
@@ -100,40 +116,57 @@ def restore_command(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
     """Restore photographs: assess, restore, assess again, until good enough."""
     with guarded():
-        from rar_cli.jobs.plan import Naming, Selection, Shard, plan
+        from rar_cli.jobs.plan import Naming, Shard, plan
+        from rar_cli.jobs.request import Request
+        from rar_cli.jobs.target import Target
+        from rar_cli.jobs.walk import Selection
 
+        show_settings(context, verbose)
+        only, keep = without_settings_in_the_way(context, only, keep)
         chosen, kept = names_of(only, "--only"), names_of(keep, "--keep")
         part = Shard.parse(shard)
         naming = Naming(format, suffix)
-        selection = Selection(recursive, tuple(exclude or ()), part)
-        jobs = [] if watch else plan(inputs, output, naming, selection)
-        if dry_run:
-            for job in jobs:
-                print_job(job.name, job.output, as_json)
-            return
-        from rar_cli.jobs.session import Request, restore_jobs
-        from rar_cli.jobs.watch import Watch
-
+        selection = Selection(recursive, tuple(exclude or ()))
+        target = Target.of(inputs, output, log)
+        jobs = [] if watch else plan(inputs, output, naming, selection, target.ours)
+        say_leftovers(selection.leftovers, quiet)
         request = Request(
             weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
-            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, quality=quality,
+            max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, strength=strength, quality=quality,
             provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
+        if dry_run:
+            from rar_cli.jobs.preview import preview
+
+            for job, standing in preview(jobs, request, target):
+                print_job(job, standing, as_json)
+            return
+        if verbose:
+            print_engine(request)
+        from rar_cli.jobs.restore import Session
+        from rar_cli.jobs.watch import Watch
+        from rar_cli.report.words import Choice
+
         console = console_for(stderr=output == "-" or as_json)
         with signals() as stop:
-            watcher = Watch(lambda: plan(inputs, output, naming, selection), WATCH_S, warn) if watch else None
+            watcher = (
+                Watch(lambda: plan(inputs, output, naming, selection, target.ours), WATCH_S, warn) if watch else None
+            )
             reporter = reporter_for(as_json, quiet, log_progress, len(jobs), to_stderr=output == "-")
-            summary = restore_jobs(jobs, output, request, stop, reporter, watcher)
+            summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
-            print_summary(summary, console)
+            order = {job.output: place for place, job in enumerate(jobs)}
+            summary.records.sort(key=lambda record: order.get(record.output, len(order)))
+            print_summary(summary, console, Choice(chosen, kept), output, report)
         if summary.interrupted is not None:
             raise typer.Exit(128 + summary.interrupted)
         if summary.failed:
             if quiet:
-                typer.echo(f"rar: {summary.failed} of {len(jobs)} pictures failed", err=True)
+                warn(f"{summary.failed} of {summary.pictures} pictures failed")
             raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import QuietOption
-from rar_cli.cli.printing import print_sizes
+from rar_cli.cli.printing import echo, note, print_sizes
 from rar_cli.errors import UsageError
 
 
@@ -26,6 +27,10 @@ def train_command(
     hours: Annotated[
         float | None, typer.Option(help="Stop after H hours, at a checkpoint.", metavar="H", min=0)
     ] = None,
+    gain: Annotated[
+        bool,
+        typer.Option("--gain", help="Refit the heads of gain of --warm-start: try plans, learn from them."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what CONFIG needs: parameters, memory, FLOPs, GPU. Trains nothing.")
     ] = False,
@@ -33,6 +38,7 @@ def train_command(
 ) -> None:
     """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
     with guarded():
+        from rar_cli.jobs.names import check_empty
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
         from rar_cli.train.run import train as run_training
@@ -46,11 +52,27 @@ def train_command(
             return
         if not data:
             raise UsageError("--data: give at least one folder of clean photographs")
+        say: Callable[[str], None] = (lambda text: None) if quiet else note
+        if gain:
+            _refit(data, warm_start or "rar-s", out, hours, say)
+            return
+        if not resume and os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
+            check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
-        say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: typer.echo(text, err=True))
         with signals() as stop:
             validation = tuple(valid or ())
             request = TrainRequest(data, out, validation, begin, resume, hours, lambda: stop.signal is not None)
-            typer.echo(run_training(settings, request, say))
+            echo(str(run_training(settings, request, say)))
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
+
+
+def _refit(data: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None]) -> None:
+    """`--gain`: a signal ends the harvest, and what there is of it is fitted."""
+    from rar_cli.train.gain.refit import GainRequest, refit
+    from rar_cli.weights.find import find
+
+    with signals() as stop:
+        folder = find(weights).folder
+        request = GainRequest(data, folder, out, 1.0 if hours is None else hours, lambda: stop.signal is not None)
+        echo(str(refit(request, say)))

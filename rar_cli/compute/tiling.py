@@ -11,11 +11,11 @@ from torch import Tensor
 Span = tuple[int, int]
 
 EDGE = 0.375
-"""Share of an overlap at a window's rim that counts nothing: what lies there misses its surroundings most."""
+"""Outer fraction of an overlap that counts nothing, for it lacks its surroundings most."""
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """(b, c, h, w) -> the same with h, w rounded up; reflects where there is enough to reflect, else replicates."""
+    """x (b, c, h, w) -> x with h and w rounded up to `multiple`; reflected where x is large enough, else replicated."""
     bottom = -x.shape[-2] % multiple
     right = -x.shape[-1] % multiple
     if not bottom and not right:
@@ -24,7 +24,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def pad_by(x: Tensor, before: int, after: int) -> Tensor:
-    """(b, c, h, w) -> `before` more at the top and the left, `after` at the bottom and the right, as above."""
+    """x (b, c, h, w) -> `before` cells more at the top and left, `after` at the bottom and right; padded likewise."""
     return _padded(x, (before, after, before, after))
 
 
@@ -45,8 +45,10 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
 
 
 def even_spans(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
-    """As many windows as `spans` takes and no more cells in all, but of one size, the last one up to a `multiple`:
-    what is left over would make a narrow one, that sees little of its surroundings."""
+    """As many windows as `spans` gives, of one size, with starts at multiples of `multiple`.
+
+    `spans` can leave a narrow last window, which sees little of its surroundings.
+    """
     count = len(spans(length, tile, overlap))
     if count == 1:
         return [(0, length)]
@@ -79,8 +81,7 @@ def by_tiles(
 def add_by_tiles(
     function: Callable[[Tensor], Tensor], x: Tensor, onto: Tensor, tile: int, halo: int, ratio: tuple[int, int] = (1, 1)
 ) -> None:
-    """Add what `by_tiles` would return to `onto`, in its place; what `onto` lacks at the bottom and the right falls
-    away."""
+    """Add the result of `by_tiles` to `onto`, in place; rows and columns beyond `onto` are dropped."""
     for top, left, part in _tiles(function, x, tile, halo, ratio):
         place = onto[..., top : top + part.shape[-2], left : left + part.shape[-1]]
         place += part[..., : place.shape[-2], : place.shape[-1]].to(onto)
@@ -89,7 +90,7 @@ def add_by_tiles(
 def _tiles(
     function: Callable[[Tensor], Tensor], x: Tensor, tile: int, halo: int, ratio: tuple[int, int]
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Top and left of each tile's output, and what the function makes of it without its halo."""
+    """(top, left, output without its halo) of each tile."""
     height, width = x.shape[-2:]
     grow, shrink = ratio
     for (y0, y1), (x0, x1) in _grid(spans(height, tile, 0), spans(width, tile, 0)):
@@ -107,8 +108,8 @@ def by_windows(
 ) -> Tensor:
     """Apply a shape-keeping function of wide reach in overlapping windows, blended by linear ramps within `EDGE`.
 
-    beside: a second argument of the function, cut like x; without it the function takes x alone. multiple: what
-    windows begin at, for a function that works in steps of so many cells; tile and overlap must be multiples of it.
+    beside: a second argument of the function, cut like x. multiple: windows begin at multiples of it; tile and overlap
+    must be multiples too.
     """
     rows, columns = (even_spans(side, tile, overlap, multiple) for side in x.shape[-2:])
     inputs = (x,) if beside is None else (x, beside)

@@ -17,7 +17,7 @@ ACTIVE = 8
 
 @contextmanager
 def profiled(path: Path | None) -> Iterator[Callable[[], None] | None]:
-    """Trace a run into `path`; what is given is to be called after every group of pictures."""
+    """Trace a run into `path`. Yields a function to call after every group of pictures, None where path is None."""
     if path is None:
         yield None
         return

@@ -1,7 +1,7 @@
 """Winograd's minimal filtering for 3x3 convolutions on CPUs in float32: F(4x4, 3x3), Lavin and Gray, arXiv 1509.09308.
 
-A quarter of the multiplications of a direct convolution, as matrix products that every BLAS does
-well; oneDNN has no such kernel for CPUs. Results differ from the direct ones by rounding alone.
+A quarter of the multiplications of a direct convolution, as matrix products, which every BLAS does well. oneDNN has no
+such kernel for CPUs. Results differ from the direct ones by rounding alone (docs/decisions.md#winograd).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 OUT, IN = 4, 6
-"""Cells along a side of what a tile yields, and of what it reads."""
+"""Cells along a side that a tile writes, and that it reads."""
 
 CHUNK = 2**19
-"""Numbers in the transformed tiles that are worked on at a time: what a core's cache holds."""
+"""Numbers in the transformed tiles of one step; they fit the cache of a core."""
 
 LEAST_CHANNELS = 32
 LEAST_CELLS = 8
-"""Below these, transforming costs more than it saves."""
+"""Below these the transforms cost more than they save."""
 
 
 def _squared(rows: list[list[float]]) -> Tensor:
@@ -56,12 +56,12 @@ TO_OUTPUT = _squared(
 
 
 def winograd_wins() -> bool:
-    """Whether it is faster than oneDNN's direct convolutions on this processor: not where those have AVX-512."""
+    """Whether it beats oneDNN's direct convolutions here: only without AVX-512."""
     return torch.backends.cpu.get_cpu_capability() != "AVX512"
 
 
 def speed_up(module: nn.Module) -> None:
-    """Replace the 3x3 convolutions of a module that gain by it; its state dict stays as it is."""
+    """Replace the 3x3 convolutions of a module that gain by it. Its state dict does not change."""
     for name, child in module.named_children():
         if type(child) is nn.Conv2d and _gains(child):
             setattr(module, name, WinogradConv2d(child))
@@ -76,8 +76,10 @@ def _gains(layer: nn.Conv2d) -> bool:
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A trained 3x3 convolution, stride and padding 1. Where gradients or half precision are asked for, and on
-    other devices, the direct one runs."""
+    """A trained 3x3 convolution, stride and padding 1.
+
+    The direct one runs with gradients, in half precision and on other devices.
+    """
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
@@ -85,7 +87,7 @@ class WinogradConv2d(nn.Conv2d):
 
     @cached_property
     def transformed(self) -> Tensor:
-        """The kernel as (36, in, out); made at first use, as assessing alone never uses the restorer's."""
+        """The kernel as (36, in, out); made at first use, for `rar assess` never needs the restorer's."""
         return torch.einsum("kp,oip->kio", FROM_KERNEL, self.weight.detach().double().flatten(2)).float()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Borders of one colour around a picture: the bars of a letterbox, the paper around a print.
 
-The networks were trained without them, and take them for part of the scene: nothing is hazy beside black bars. So what
-lies inside is assessed and restored alone, and the border stays as it is.
+The networks were trained without borders and take them for a part of the scene: they see no haze beside black bars.
+So what lies inside is assessed and restored alone. The border stays as it is (docs/decisions.md#canvas).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 FLAT, JUMP = 3 / 255, 24 / 255
-"""A border's pixels are not farther than the one from its colour; the picture beside it is farther than the other."""
+"""Pixels of a border differ from its colour by at most FLAT, the picture beside it by more than JUMP; of full range."""
 BLEND_PX = 16
-"""Over which compression or blur may carry a border into the picture, or back."""
+"""Width of the edge that compression or blur may smear."""
 STEP_PX = 2
-"""Over which half of the jump is made."""
+"""Half of the jump lies within so many pixels."""
 MOST = 0.4
-"""Of the height or width that one side of a border takes."""
+"""Largest fraction of the height or width that one side of a border takes."""
 
 
 class Box(NamedTuple):
@@ -33,9 +33,10 @@ class Box(NamedTuple):
 
 
 def inside(image: Tensor) -> Box:
-    """What borders leave of one picture (3, h, w), float in [0, 1] or integer at full range; all where there is none.
+    """The part of one picture (3, h, w), float in [0, 1] or integer at full range, within its borders.
 
-    A border has one colour and lies on two opposite sides at least: a sky is on one. Inside of it there may be another.
+    All of it where there is no border. A border has one colour and lies on two opposite sides at least, for a sky lies
+    on one. Another border may lie inside it.
     """
     pixels = image.permute(1, 2, 0).cpu().numpy()
     full = 1.0 if image.is_floating_point() else float(torch.iinfo(image.dtype).max)
@@ -60,19 +61,19 @@ def _between(lines: NDArray[Any], full: float) -> tuple[int, int]:
 
 
 def _depth(lines: NDArray[Any], colour: NDArray[Any], full: float) -> int:
-    """How many of the first lines are border."""
+    """Number of lines, from the first, that are border."""
     most, flat = int(MOST * len(lines)), 0
     while flat < most and _away(lines[flat], colour, full).max() <= FLAT:
         flat += 1
     for at in range(flat, min(flat + BLEND_PX, most)) if flat else ():
         away = _away(lines[at], colour, full)
         step = away - _away(lines[max(at - STEP_PX, 0)], colour, full)
-        if np.mean((away > JUMP) & (step > JUMP / 2)) > 0.5:  # what fades, as a vignette does, is no border
+        if np.mean((away > JUMP) & (step > JUMP / 2)) > 0.5:  # a vignette fades: no border
             return at
     return 0
 
 
 def _away(line: NDArray[Any], colour: NDArray[Any], full: float) -> NDArray[Any]:
-    """Of each pixel (m, 3), how far it is from the colour, (m,)."""
+    """Pixels (m, 3) -> their distance from the colour, (m,)."""
     distance: NDArray[Any] = np.abs(line / full - colour).max(axis=1)
     return distance

@@ -1,5 +1,8 @@
-"""What of a picture the networks see: what is inside of a border, continued so that blocks of compression begin at its
-corner, and so that it is not much smaller than the pictures of training."""
+"""Canvas: what the networks see of a picture.
+
+It is what lies within the borders. A crop that cut blocks of compression is continued to the corner of a block. A small
+picture is mirrored to the size of crops in training (docs/decisions.md#canvas).
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from rar_cli.engine.borders import inside
 from rar_cli.engine.grid import BLOCK_PX, offset_of
 
 SMALL_PX, ENOUGH_PX = 96, 128
-"""Sides below the one are continued to the other: of crops in training, the smallest have 128 px."""
+"""Sides below SMALL_PX are continued to ENOUGH_PX, the smallest crops of training."""
 
 
 class Canvas(NamedTuple):
-    """Rows from top to before bottom and columns from left to before right of a picture, mirrored at its upper and left
-    edges by `above` rows and `beside` columns."""
+    """Rows [top, bottom) and columns [left, right) of a picture.
+
+    `above` more rows and `beside` more columns are mirrored at its upper and left edges.
+    """
 
     top: int
     bottom: int
@@ -36,14 +41,14 @@ class Canvas(NamedTuple):
         return torch.from_numpy(np.pad(part.cpu().numpy(), mirrored, mode="symmetric"))  # keeps blocks where they are
 
     def put_back(self, seen: Tensor, image: Tensor) -> Tensor:
-        """Image (b, 3, h, w) with what was made of what the networks saw; a copy, on the CPU."""
+        """A copy of image (b, 3, h, w) on the CPU, with `seen` in the place of what the networks saw."""
         whole = image.cpu().clone()
         whole[..., self.top : self.bottom, self.left : self.right] = seen[..., self.above :, self.beside :]
         return whole
 
 
 def canvas_of(image: Tensor) -> Canvas:
-    """Of one picture (3, h, w), float in [0, 1] or integer at full range."""
+    """The canvas of one picture (3, h, w), float in [0, 1] or integer at full range."""
     box = inside(image)
     part = image[:, box.top : box.bottom, box.left : box.right]
     first = offset_of(part)
@@ -52,7 +57,7 @@ def canvas_of(image: Tensor) -> Canvas:
 
 
 def _more(side: int, first: int) -> int:
-    """How many lines more there have to be before one side's lines, of which the first block begins at `first`."""
+    """Lines to mirror before a side whose first block begins at line `first`."""
     to_block = -first % BLOCK_PX
     missing = ENOUGH_PX - side - to_block if side < SMALL_PX else 0
     return to_block + max(-(-missing // BLOCK_PX) * BLOCK_PX, 0)

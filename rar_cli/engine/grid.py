@@ -1,6 +1,7 @@
-"""Where the blocks of a picture's compression begin: not at its corner, if it was cropped after it was compressed.
+"""Grid: where the blocks of JPEG begin in a picture.
 
-The networks were trained on blocks that begin at the corner, and hardly see others.
+In a picture that was cropped after it was compressed they do not begin at its corner. The networks were trained on
+blocks that do, and hardly see others.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK_PX = 8
-"""Of JPEG."""
+"""Side of a block of JPEG."""
 SURE = 5.0
-"""Standard errors that steps between blocks stand out by, over both directions."""
+"""Least number of standard errors by which steps between blocks stand out, over both directions."""
 MOST_STEP = 0.05
-"""Larger steps are edges of what is shown."""
+"""Larger steps are edges of the scene."""
 MOST_PX = 2048
-"""Of a side that are looked at, in its middle."""
+"""Most lines of a side that are read, from its middle."""
 
 
 def offset_of(image: Tensor) -> tuple[int, int]:
-    """Rows and columns of picture (3, h, w) before its first whole block; (0, 0) where none can be told.
+    """Rows and columns of picture (3, h, w) before its first whole block; (0, 0) where no grid shows.
 
-    The measure is that of blockiness in quality assessment (Wang, Bovik and Evans, ICIP 2000), in the spatial domain:
-    how much larger than its neighbours the step between two lines is, for each of the eight places of a grid.
+    The measure is blockiness (Wang, Bovik and Evans, ICIP 2000) in the spatial domain. For each of the eight places of
+    a grid: how much larger the step between two lines is than the steps beside it.
     """
     full = 1.0 if image.is_floating_point() else float(torch.iinfo(image.dtype).max)
     height, width = image.shape[-2:]
@@ -41,8 +42,10 @@ def offset_of(image: Tensor) -> tuple[int, int]:
 
 
 def _first(lines: NDArray[Any]) -> tuple[int, float]:
-    """Of lines (n, m), how many come before the first block, and how many standard errors tell it from the next best:
-    WebP's blocks of half the size have two."""
+    """Lines (n, m) -> lines before the first block, and standard errors between it and the next best place.
+
+    WebP's blocks have half the size, so two places stand out alike and the second number is small.
+    """
     steps = np.abs(np.diff(lines, axis=0))
     beyond = np.clip(steps[1:-1] - (steps[:-2] + steps[2:]) / 2, -MOST_STEP, MOST_STEP).mean(axis=1)
     place = (np.arange(len(beyond)) + 2) % BLOCK_PX  # of the line after the step

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rar_cli.compute.tiling import Span, even_spans
 from rar_cli.engine.borders import inside
-from rar_cli.engine.engine import Engine, assess
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.restore import assess
 
 WINDOW_PX = 128
 OVERLAP_PX = 64

@@ -1,8 +1,8 @@
 """Views: a picture moved by half a latent cell, for a self-ensemble (after EDSR, arXiv 1707.02921, Sec. 3.3).
 
-A network makes other errors in another view, and its lattice of cells lies elsewhere: the mean of both is nearer to the
-truth, and the lattice shows less. Mirror images, which are usual, would ask for a condition of their own: it knows in
-what direction a picture is blurred. The way there leads through pixels, so the codec should be an exact one.
+A network errs differently in another view, and its lattice of cells lies elsewhere. The mean of both is nearer to the
+truth, and the lattice shows less. Mirror images, which are usual, would need a condition of their own, for the
+condition knows the direction of a blur. The way leads through pixels, so the codec must be linear.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from rar_cli.networks.codec import Codec
 
 
 def moved(codec: Codec, latent: Tensor) -> Tensor:
-    """latent (b, c, h, w) -> that of the picture half a cell further down and right, (b, c, h + 1, w + 1)."""
+    """latent (b, c, h, w) -> latent of the picture half a cell down and right, (b, c, h + 1, w + 1)."""
     return codec.encode(pad_by(codec.decode(latent), *_halves(codec)))
 
 
 def moved_back(codec: Codec, latent: Tensor) -> Tensor:
-    """What `moved` did, undone: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
+    """The inverse of `moved`: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
     before, after = _halves(codec)
     return codec.encode(codec.decode(latent)[..., before:-after, before:-after])
 
 
 def _halves(codec: Codec) -> tuple[int, int]:
-    """Pixels before and after that together are one more cell."""
+    """Pixels before and after the picture; together they make one cell."""
     half = codec.params.factor // 2
     return half, codec.params.factor - half

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
+import os
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.pictures.images import FORMATS, WRITABLE
-from rar_cli.pictures.remote import below, is_remote, place
-
-STREAM = "-"
-SYSTEM_FILES = ("._*", ".DS_Store", "Thumbs.db", "desktop.ini", ".rar-*")
-FORMAT_SUFFIX = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+from rar_cli.jobs.walk import STREAM, Found, Selection, find
+from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
+from rar_cli.pictures.remote import is_remote, place
 
 
 @dataclass(frozen=True)
 class Job:
     """One picture to do. source, target: a path, or None for standard input or output.
 
-    name: the input as the user knows it (log, messages). relative: its place below the output folder.
+    name: the input as the user knows it (log, messages). relative: its place below the output folder. fault: why it
+    cannot be read, known before any work; such a job has no target.
     """
 
     source: Path | None
@@ -30,11 +29,18 @@ class Job:
     name: str
     relative: str
     format: str | None
+    fault: str | None = None
 
     @property
-    def output(self) -> str:
-        """The output as the user knows it."""
+    def output(self) -> str | None:
+        """The output as the user knows it, None where there is to be none."""
+        if self.fault is not None:
+            return None
         return STREAM if self.target is None else str(self.target)
+
+
+Ours = Callable[[Path], bool]
+"""Whether rar made a file."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Naming:
     def __post_init__(self) -> None:
         if self.format != "same" and self.format not in FORMAT_SUFFIX:
             raise UsageError(f"--format {self.format}: use same, {', '.join(FORMAT_SUFFIX)}")
+        if Path(self.suffix + "x").name != self.suffix + "x" or "\\" in self.suffix:
+            raise UsageError(f"--suffix {self.suffix}: is a part of a name, without slashes")
 
     def rename(self, relative: Path) -> tuple[Path, str]:
         """The output's relative path and format."""
@@ -59,7 +67,7 @@ class Naming:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`, from 1; membership depends on the name alone."""
+    """Part `index` of `count`, from 1."""
 
     index: int = 1
     count: int = 1
@@ -76,72 +84,67 @@ class Shard:
         return cls(index, count)
 
     def holds(self, relative: str) -> bool:
-        """Whether the picture of that relative name belongs to this shard."""
+        """Whether the group whose first picture has that relative name belongs to this shard."""
         return zlib.crc32(relative.encode("utf-8", "surrogateescape")) % self.count == self.index - 1
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which files of a folder count."""
+def plan(
+    inputs: Sequence[str], output: str, naming: Naming, selection: Selection, ours: Ours = lambda output: False
+) -> list[Job]:
+    """The jobs for INPUT... OUTPUT, in order; what cannot be read is a job with its fault.
 
-    recursive: bool = False
-    exclude: tuple[str, ...] = ()
-    shard: Shard = Shard()
-
-    def takes(self, relative: Path) -> bool:
-        """Whether a file found in a folder is a picture that is wanted."""
-        if relative.suffix.lower() not in FORMATS:
-            return False
-        if any(fnmatch.fnmatch(relative.name, pattern) for pattern in SYSTEM_FILES):
-            return False
-        return not any(
-            fnmatch.fnmatch(relative.name, p) or fnmatch.fnmatch(relative.as_posix(), p) for p in self.exclude
-        )
-
-
-def plan(inputs: Sequence[str], output: str, naming: Naming, selection: Selection) -> list[Job]:
-    """The jobs for INPUT... OUTPUT, in order. Raises UsageError on clashes or where nothing is found."""
-    if len(inputs) == 1 and _is_file_target(inputs[0], output):
-        return [_single(inputs[0], output, naming)]
-    if STREAM in (*inputs, output):
-        raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT` or `rar restore INPUT -`")
-    folder = place(output)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT")
-    jobs = []
-    for source, relative in find(inputs, selection, outside=folder):
-        renamed, kind = naming.rename(relative)
-        jobs.append(Job(source, folder / renamed.as_posix(), str(source), renamed.as_posix(), kind))
-    _refuse_clashes(jobs)
-    return [job for job in jobs if selection.shard.holds(job.relative)]
-
-
-def find(inputs: Sequence[str], selection: Selection, outside: Path | None = None) -> Iterator[tuple[Path, Path]]:
-    """(file, its path relative to the input it came from), sorted; named files are always taken.
-
-    outside: a folder that is not entered, so that outputs inside an input are not read again.
+    ours: whether rar made a file. Outputs in a folder of inputs are no inputs where rar made them, so that
+    `rar restore photos photos --suffix _r` takes only what is new. Raises UsageError on clashes, on names that cannot
+    be, or where nothing is found.
     """
-    found = False
-    for text in inputs:
-        for path in _expand(text):
-            if path.is_dir():
-                for source in _walk(path, selection, outside):
-                    found = True
-                    yield source, below(source, path)
-            else:
-                found = True
-                yield path, Path(path.name)
-    if not found:
-        advice = "" if selection.recursive else " (folders are read one level deep without --recursive)"
-        raise UsageError(f"{', '.join(inputs)}: no pictures found{advice}")
+    try:
+        if is_file_target(inputs, output):
+            return [_single(inputs[0], output, naming)]
+        if STREAM in (*inputs, output):
+            raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT` or `rar restore INPUT -`")
+        folder = place(output)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT")
+        jobs = [_job(found, folder, naming) for found in find(inputs, selection, outside=folder)]
+        jobs = _without_outputs(jobs, ours)
+        _refuse_clashes(jobs)
+    except OSError as error:
+        raise UsageError(f"{error.filename or output}: cannot be used ({error.strerror or error})") from error
+    return jobs
 
 
-def _is_file_target(source: str, output: str) -> bool:
+def _job(found: Found, folder: Path, naming: Naming) -> Job:
+    if found.fault is not None:
+        return Job(found.source, None, str(found.source), found.relative.as_posix(), None, found.fault)
+    renamed, kind = naming.rename(found.relative)
+    return Job(found.source, folder / renamed.as_posix(), str(found.source), renamed.as_posix(), kind)
+
+
+def _without_outputs(jobs: Sequence[Job], ours: Ours) -> list[Job]:
+    """The jobs whose input is not an output of another one that rar made before."""
+    targets = {_real(job.target) for job in jobs if job.target is not None}
+    return [
+        job for job in jobs
+        if job.source is None or job.fault or _real(job.source) not in targets or not ours(job.source)
+    ]  # fmt: skip
+
+
+def is_file_target(inputs: Sequence[str], output: str) -> bool:
+    """Whether OUTPUT is one file or standard output, rather than a folder."""
+    if len(inputs) != 1:
+        return False
     if output == STREAM:
         return True
+    source = inputs[0]
     if source != STREAM and (glob.has_magic(source) and not place(source).exists() or place(source).is_dir()):
         return False
-    return Path(output).suffix.lower() in FORMATS and not place(output).is_dir()
+    suffix = Path(output).suffix
+    if place(output).is_dir() or output.endswith(("/", os.sep)):
+        return False
+    if re.fullmatch(r"\.[A-Za-z]\w{1,4}", suffix) and suffix.lower() not in FORMATS:
+        known = ", ".join(dict.fromkeys(ending for ending, kind in FORMATS.items() if kind in WRITABLE))
+        raise UsageError(f"{output}: {suffix} is no ending rar writes; use {known}, or a folder with / at its end")
+    return suffix.lower() in FORMATS
 
 
 def _single(source: str, output: str, naming: Naming) -> Job:
@@ -151,7 +154,9 @@ def _single(source: str, output: str, naming: Naming) -> Job:
         raise UsageError(f"{source}: no such file or folder")
     if path and path.is_dir():
         raise UsageError(f"{source}: is a folder; give a folder as OUTPUT")
-    if path and target and target.exists() and target.resolve() == path.resolve():
+    if path and not path.is_file():
+        raise UsageError(f"{source}: is no file; write `rar restore - OUTPUT` to read from a pipe")
+    if path and target and _same(path, target):
         raise UsageError(f"{output}: is the input itself; choose another OUTPUT")
     wanted = naming.format if naming.format != "same" else ""
     kind: str | None = FORMATS[FORMAT_SUFFIX[wanted]] if wanted else None
@@ -160,51 +165,29 @@ def _single(source: str, output: str, naming: Naming) -> Job:
     return Job(path, target, source, target.name if target else STREAM, kind)
 
 
-def _expand(text: str) -> list[Path]:
-    if text != STREAM and (path := place(text)).exists():
-        return [path]
-    if glob.has_magic(text) and not is_remote(text):
-        return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
-    if text == STREAM:
-        raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT`")
-    raise UsageError(f"{text}: no such file or folder")
-
-
-def _walk(folder: Path, selection: Selection, outside: Path | None) -> Iterator[Path]:
-    """Pictures below a folder, sorted; links to folders are followed once each, never in circles."""
-    avoid = outside.resolve() if outside is not None else None
-    seen = {folder.resolve()}
-    if avoid in seen and not selection.recursive:
-        avoid = None  # IN and OUT are the same folder: clashes are reported as such
-    pending = [folder]
-    while pending:
-        here = pending.pop()
-        try:
-            entries = sorted(here.iterdir(), key=lambda entry: entry.name)
-        except OSError as error:
-            raise UsageError(f"{here}: cannot be read ({error.strerror})") from error
-        deeper = []
-        for entry in entries:
-            if entry.is_dir():
-                real = entry.resolve()
-                if selection.recursive and real not in seen and real != avoid:
-                    seen.add(real)
-                    deeper.append(entry)
-            elif selection.takes(below(entry, folder)) and entry.is_file():
-                yield entry
-        pending.extend(reversed(deeper))
+def _same(path: Path, target: Path) -> bool:
+    """Whether both are one file, by whatever name."""
+    if is_remote(path) or is_remote(target):
+        return str(path) == str(target)
+    return target.exists() and os.path.samefile(path, target)
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    owners: dict[Path, Job] = {}
-    sources = {job.source.resolve() for job in jobs if job.source is not None}
+    owners: dict[str, Job] = {}
+    sources = {_real(job.source): job for job in jobs if job.source is not None}
     for job in jobs:
-        assert job.target is not None
-        other = owners.setdefault(job.target, job)
+        if job.target is None:
+            continue
+        real = _real(job.target)
+        other = owners.setdefault(real, job)
         if other is not job:
             raise UsageError(
                 f"{other.name} and {job.name} would both become {job.target}: "
                 "keep --format same, or restore them into two folders"
             )
-        if job.target.exists() and job.target.resolve() in sources:
+        if real in sources and sources[real].fault is None:
             raise UsageError(f"{job.target}: would overwrite an input; choose another OUTPUT or a --suffix")
+
+
+def _real(path: Path) -> str:
+    return str(path) if is_remote(path) else os.path.realpath(path)

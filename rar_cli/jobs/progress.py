@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rar_cli.report.record import Record, to_json
+from rar_cli.report.record import PictureRecord
+from rar_cli.report.text import printable
 from rar_cli.report.words import round_line
 from rar_cli.types import Round
 
@@ -24,7 +25,7 @@ class Progress:
     def __init__(self, total: int, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
         self.total, self.as_json, self.quiet, self.to_stderr = total, as_json, quiet, to_stderr
         self.log_progress = log_progress
-        self.records: list[Record] = []
+        self.records: list[PictureRecord] = []
         self.counts = {"restored": 0, "accepted": 0, "skipped": 0, "failed": 0}
         self.rounds = 0
         self.pixels = 0
@@ -48,25 +49,31 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def __call__(self, record: Record) -> None:
-        self.counts[record["status"]] += 1
-        self.rounds += max(len(record["rounds"]) - 1, 0)
-        if record["status"] != "skipped":
-            self.pixels += (record["width"] or 0) * (record["height"] or 0)
+    def __call__(self, record: PictureRecord) -> None:
+        self.counts[record.status] += 1
+        self.rounds += max(len(record.rounds) - 1, 0)
+        if record.status != "skipped":
+            self.pixels += record.pixels
         if self.as_json:
-            sys.stdout.write(to_json(record) + "\n")
+            sys.stdout.write(record.to_json() + "\n")
             sys.stdout.flush()
-        elif len(self.records) < MOST_ROWS and (record["status"] == "failed" or self.total <= MOST_ROWS):
+        elif len(self.records) < MOST_ROWS and (record.status == "failed" or self.total <= MOST_ROWS):
             self.records.append(record)
-        if record["error"] and (self.as_json or self.quiet):
-            sys.stderr.write(f"rar: {record['error']}\n".encode("utf-8", "backslashreplace").decode())
+        if record.error and (self.as_json or self.quiet):
+            sys.stderr.write(f"rar: {printable(record.error)}\n")
         self._show()
+
+    def expect(self, total: int) -> None:
+        """So many pictures are to come."""
+        self.total = total
+        if self.bar is not None:
+            self.bar.update(self.task, total=total)
 
     def show_round(self, this: Round) -> None:
         """One line per round of a picture that is restored alone: bars on a terminal, plain elsewhere."""
         if not self.quiet and not self.as_json:
             stream = sys.stderr if self.to_stderr else sys.stdout
-            print(round_line(this, bars=stream.isatty()), file=stream, flush=True)
+            print(printable(round_line(this, bars=stream.isatty())), file=stream, flush=True)
 
     def _show(self) -> None:
         if self.bar is not None:
@@ -91,13 +98,13 @@ def transfer(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | N
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
 
         def told(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
+                tasks[name] = bar.add_task(printable(name), total=total)
             bar.update(tasks[name], completed=done, total=total)
 
         yield told

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rar_cli.errors import ImageError
-from rar_cli.jobs.plan import Job
-from rar_cli.pictures.images import Picture, picture_size, read_picture, sha256
+from rar_cli.jobs.book import Standing
+from rar_cli.jobs.plan import Job, Shard
+from rar_cli.jobs.walk import kind_of
+from rar_cli.pictures.decoding import picture_size, read_picture
+from rar_cli.pictures.files import Stamp
+from rar_cli.pictures.images import Picture, sha256
+from rar_cli.pictures.remote import is_remote
 
 CHUNK = 64
 """Jobs whose sizes are looked up together to form groups."""
@@ -29,27 +37,25 @@ AHEAD_PIXELS = 32_000_000
 class Item:
     """A job with what was read of it: a picture, or the error that stopped it.
 
-    data, digest: the file's bytes and their SHA-256. done: an earlier run finished it; its picture is
-    there only where its group needs it. hollow: bytes and pixels were given up, and are read anew
-    where they are needed after all.
+    data, digest: the file's bytes and their SHA-256. stamp: permissions and time of the file they were read from.
+    standing: how its output stands. The picture of one that is not to be made is there only where its group needs it.
+    hollow: bytes and pixels were given up, and are read anew where they are needed after all.
     """
 
     job: Job
     data: bytes = b""
     digest: str | None = None
+    stamp: Stamp | None = None
     picture: Picture | None = None
     error: str | None = None
-    done: bool = False
+    standing: Standing = Standing.OPEN
     hollow: bool = False
 
     def bytes(self) -> bytes:
         """The file's bytes. Raises ImageError where it has changed since it was first read."""
         if self.data or self.job.source is None:
             return self.data
-        try:
-            data = _file_bytes(self.job)
-        except OSError as error:
-            raise ImageError(f"{self.job.name}: cannot be read again ({error.strerror})") from error
+        data, _ = read_file(self.job.source, self.job.name)
         if sha256(data) != self.digest:
             raise ImageError(f"{self.job.name}: changed while it was restored; run the command again")
         return data
@@ -68,23 +74,35 @@ class Item:
 
 Group = list[Item]
 
-IsDone = Callable[[Job, str], bool]
-"""Whether the output of a job stands from an earlier run over bytes of that SHA-256."""
+Judge = Callable[[Job, str], Standing]
+"""How the output of a job stands, given the SHA-256 of its input's bytes."""
 
 
-def read_groups(jobs: Sequence[Job], batch_size: int, is_done: IsDone) -> Iterator[Group]:
+def read_groups(groups: Iterable[Sequence[Job]], judge: Judge) -> Iterator[Group]:
     """Groups of one size with their pictures read.
 
     Where a part of a group was done by a run that was killed, its pictures are read all the same:
     the others get the bytes that they would have had in an unbroken run.
     """
+    for group in groups:
+        loaded = [_load(job, judge) for job in group]
+        items = [_decode(item) if item.standing is Standing.OPEN else item for item in loaded]
+        if any(item.picture is not None for item in items):
+            items = [item if item.standing is Standing.OPEN else _decode(item) for item in items]
+        yield items
+
+
+def groups_of(jobs: Sequence[Job], batch_size: int, shard: Shard = Shard()) -> Iterator[list[Job]]:
+    """The groups of a plan, or those of one shard of it.
+
+    Groups are formed from the whole plan, before anything is skipped or shared out, so that an output has the same
+    bytes however often a run was killed and into how many shards it was cut. A group belongs to the shard of its
+    first picture's name. Pictures that go alone, which most photographs do, so belong to a shard by their own name.
+    """
     for first in range(0, len(jobs), CHUNK):
         for group in group_by_size(jobs[first : first + CHUNK], batch_size):
-            items = [_load(job, is_done) for job in group]
-            decoded = [item if item.done else _decode(item) for item in items]
-            if any(item.picture is not None for item in decoded):
-                decoded = [_decode(item) if item.done else item for item in decoded]
-            yield decoded
+            if shard.holds(group[0].relative):
+                yield group
 
 
 def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
@@ -92,7 +110,7 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
     groups: list[list[Job]] = []
     open_groups: dict[tuple[int, int], list[Job]] = {}
     for job in jobs:
-        size = None if job.source is None else picture_size(job.source)
+        size = None if job.source is None or job.fault else picture_size(job.source)
         most = min(batch_size, GROUP_PIXELS // max(size[0] * size[1], 1)) if size else 1
         current = open_groups.get(size) if size else None
         if current is None or len(current) >= most:
@@ -104,20 +122,37 @@ def group_by_size(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
     return groups
 
 
-def _load(job: Job, is_done: IsDone) -> Item:
-    """The bytes of a job's file."""
+def read_file(path: Path, name: str) -> tuple[bytes, Stamp | None]:
+    """(bytes, stamp) of a file; another file system has no stamp. Raises ImageError that begins with `name`."""
     try:
-        data = _file_bytes(job)
+        if is_remote(path):
+            return path.read_bytes(), None
+        with open(path, "rb", opener=_without_waiting) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise ImageError(f"{name}: is no file but {kind_of(about.st_mode)}; left alone")
+            return file.read(), Stamp.of(about)
     except OSError as error:
-        return Item(job, error=f"{job.name}: cannot be read ({error.strerror})")
-    except MemoryError:
-        return Item(job, error=f"{job.name}: does not fit into memory")
+        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: does not fit into memory") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a FIFO that nobody writes into is no reason to wait."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _load(job: Job, judge: Judge) -> Item:
+    """The bytes of a job's file, and how its output stands."""
+    if job.fault is not None:
+        return Item(job, error=job.fault)
+    try:
+        data, stamp = (sys.stdin.buffer.read(), None) if job.source is None else read_file(job.source, job.name)
+    except ImageError as error:
+        return Item(job, error=str(error))
     digest = sha256(data)
-    return Item(job, data, digest if data else None, done=is_done(job, digest))
-
-
-def _file_bytes(job: Job) -> bytes:
-    return sys.stdin.buffer.read() if job.source is None else job.source.read_bytes()
+    return Item(job, data, digest if data else None, stamp, standing=judge(job, digest))
 
 
 def _decode(item: Item) -> Item:

@@ -23,7 +23,7 @@ class Watch:
         self.planner, self.interval_s, self.warn = planner, interval_s, warn
         self.last: dict[str, State] = {}
         self.handed_out: dict[str, State] = {}
-        self.warned = ""
+        self.warned: set[str] = set()
 
     def __call__(self, stopped: Callable[[], bool]) -> list[Job]:
         """Jobs that are new since the last call; empty where there are none or `stopped()`."""
@@ -42,17 +42,26 @@ class Watch:
         return ready
 
     def _plan(self) -> Sequence[Job]:
-        """The plan as of now; nothing found is no fault here, a clash is said once and waited out."""
+        """The plan as of now; nothing found is no fault here, anything else is said once and waited out."""
         try:
-            return self.planner()
+            jobs = self.planner()
         except UsageError as error:
-            if "no pictures found" not in str(error) and str(error) != self.warned:
-                self.warned = str(error)
-                self.warn(self.warned)
+            if "no pictures found" not in str(error):
+                self._say(str(error))
             return []
+        for job in jobs:
+            self._say(job.fault)
+        return jobs
+
+    def _say(self, fault: str | None) -> None:
+        if fault is not None and fault not in self.warned:
+            self.warned.add(fault)
+            self.warn(fault)
 
 
 def _state(job: Job) -> State | None:
+    if job.fault is not None:
+        return None
     try:
         about = job.source.stat() if job.source is not None else None
     except OSError:

@@ -1,7 +1,7 @@
 """Several workers for one run: a thread per device, or Ray Data tasks on an actor pool.
 
-Both do the same: chunks of the plan go to `Run.do`, records come back in the plan's order. A chunk is
-what groups are formed in, so outputs have the bytes that one worker would have written.
+Both share out parts of the plan whose groups are those of the whole plan, so outputs have the bytes that one worker
+would have written. Records reach the run's book one by one, as pictures are finished, in whatever order that is.
 """
 
 from __future__ import annotations
@@ -9,58 +9,85 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.batch import Run, Stop
-from rar_cli.jobs.plan import Job
-from rar_cli.jobs.reading import CHUNK
+from rar_cli.jobs.batch import Run
+from rar_cli.jobs.book import Book, OwnBook, Stop
+from rar_cli.jobs.distant import DistantBook, Line, serving
+from rar_cli.jobs.plan import Job, Shard
+from rar_cli.jobs.reading import CHUNK, groups_of
+from rar_cli.jobs.request import Request
 from rar_cli.pictures.remote import place
-from rar_cli.report.record import Record, to_json
+from rar_cli.report.record import to_json
 
 if TYPE_CHECKING:
     import numpy as np
 
-MakeRun = Callable[[dict[str, Record], Callable[[Record], None], Stop], Run]
-"""(done, observe, stop) -> a run with a loaded model; called once per worker."""
+MakeRun = Callable[[Book, Stop], Run]
+"""A run with a loaded model; called once per worker."""
+
+PARTS_EACH = 4
+"""Fewest parts per worker that a small plan is cut into, as far as it has groups."""
 
 
-def chunks_of(jobs: Sequence[Job]) -> list[Sequence[Job]]:
-    """The plan in the pieces that are handed out."""
-    return [jobs[first : first + CHUNK] for first in range(0, len(jobs), CHUNK)]
+@dataclass(frozen=True)
+class Part:
+    """Every `count`-th group of some jobs, beginning with group `index`: what one worker does at a time."""
+
+    jobs: Sequence[Job]
+    index: int
+    count: int
+
+    def groups(self, batch_size: int, shard: Shard) -> Iterator[list[Job]]:
+        """Its groups."""
+        return islice(groups_of(self.jobs, batch_size, shard), self.index, None, self.count)
 
 
-def over_devices(
-    jobs: Sequence[Job], makers: Sequence[MakeRun], done: dict[str, Record], stop: Stop
-) -> Iterator[Record]:
-    """One thread per device, each with a model of its own."""
+def parts_of(jobs: Sequence[Job], workers: int) -> list[Part]:
+    """The plan in pieces, enough of them that every worker has something to do."""
+    chunks = [jobs[first : first + CHUNK] for first in range(0, len(jobs), CHUNK)]
+    count = min(-(-PARTS_EACH * workers // max(len(chunks), 1)), CHUNK)
+    return [Part(chunk, index, count) for chunk in chunks for index in range(min(count, len(chunk)))]
+
+
+def over_devices(jobs: Sequence[Job], runs: Sequence[Run], request: Request, stop: Stop) -> float:
+    """One thread per device, each with a model of its own; returns the seconds."""
+    started = time.perf_counter()
     free: SimpleQueue[Run] = SimpleQueue()
-    for make in makers:
-        free.put(make(done, lambda record: None, stop))
+    for run in runs:
+        free.put(run)
 
-    def do(chunk: Sequence[Job]) -> list[Record]:
+    def do(part: Part) -> None:
         if stop.signal is not None:
-            return []
+            return
         run = free.get()
         try:
-            return run.records_of(chunk)
+            run.do(part.groups(request.batch_size, request.shard))
         finally:
             free.put(run)
 
-    with ThreadPoolExecutor(len(makers)) as pool:
-        for records in pool.map(do, chunks_of(jobs)):
-            yield from records
+    with ThreadPoolExecutor(len(runs)) as pool:
+        tasks = [pool.submit(do, part) for part in parts_of(jobs, len(runs))]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return time.perf_counter() - started
 
 
-def over_ray(
-    jobs: Sequence[Job], make: MakeRun, done: Mapping[str, Record], workers: int | None, stop: Stop
-) -> Iterator[Record]:
-    """Ray Data tasks; a worker that dies is replaced and its chunk done again, over the same files.
+def over_ray(jobs: Sequence[Job], make: MakeRun, book: OwnBook, request: Request, stop: Stop) -> float:
+    """Ray Data tasks; a worker that dies is replaced and its part done again, over the same files.
 
-    Connects to the cluster that `RAY_ADDRESS` names, else starts one on this machine.
+    Connects to the cluster that `RAY_ADDRESS` names, else starts one on this machine. Returns the seconds.
     """
     try:
         import ray
@@ -69,62 +96,62 @@ def over_ray(
         raise UsageError(f"--engine ray: needs ray ({error}); install rar-cli[ray]") from error
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    started = time.perf_counter()
     try:
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        count = workers or gpus or max(cpus // 2, 1)
+        count = request.workers or gpus or max(cpus // 2, 1)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.execution_options.preserve_order = True
-        rows = [{"chunk": _to_text(chunk, done)} for chunk in chunks_of(jobs)]
-        tasks = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Worker,
-            fn_constructor_args=(make, max(cpus // count, 1)),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=count),
-            num_gpus=1 if gpus else None,
-            num_cpus=None if gpus else max(cpus // count, 1),
-        )
-        for row in tasks.iter_rows():
-            yield from json.loads(row["records"])
-            if stop.signal is not None:
-                return
+        with serving(book, stop, ray.util.get_node_ip_address()) as leader:
+            rows = [{"part": _to_text(part)} for part in parts_of(jobs, count)]
+            tasks = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Worker,
+                fn_constructor_args=(make, leader.line, request, max(cpus // count, 1)),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=count),
+                num_gpus=1 if gpus else None,
+                num_cpus=None if gpus else max(cpus // count, 1),
+            )
+            for _ in tasks.iter_rows():
+                leader.raise_fault()
+            leader.raise_fault()
     except ray.exceptions.RayError as error:
+        leader.raise_fault()
         reason = str(error).strip().splitlines()[-1][:300]
         raise UsageError(f"--engine ray: a worker cannot go on ({reason})") from error
     finally:
         ray.shutdown()
+    return time.perf_counter() - started
 
 
 class Worker:
-    """Lives in an actor: loads the model once, then does chunks."""
+    """Lives in an actor: loads the model once, then does parts of the plan."""
 
-    def __init__(self, make: MakeRun, threads: int) -> None:
+    def __init__(self, make: MakeRun, line: Line, request: Request, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self.done: dict[str, Record] = {}
-        self.run = make(self.done, lambda record: None, Stop())
+        self.request, self.stop = request, Stop()
+        self.run = make(DistantBook(line, self.stop), self.stop)
 
-    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[str]]:
-        """{"chunk": [text]} -> {"records": [text]}."""
-        return {"records": [self._do(str(text)) for text in batch["chunk"]]}
+    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bool]]:
+        """{"part": [text]} -> {"done": [bool]}; False where the run was to stop."""
+        return {"done": [self._do(str(text)) for text in batch["part"]]}
 
-    def _do(self, text: str) -> str:
-        chunk = json.loads(text)
-        self.done.update(chunk["done"])
-        return to_json_list(self.run.records_of([_to_job(row) for row in chunk["jobs"]]))
-
-
-def to_json_list(records: Sequence[Record]) -> str:
-    """Records as one text."""
-    return "[" + ",".join(to_json(record) for record in records) + "]"
+    def _do(self, text: str) -> bool:
+        if self.stop.signal is None:
+            self.run.do(_to_part(json.loads(text)).groups(self.request.batch_size, self.request.shard))
+        return self.stop.signal is None
 
 
-def _to_text(chunk: Sequence[Job], done: Mapping[str, Record]) -> str:
-    rows = [{**vars(job), "source": str(job.source or ""), "target": str(job.target or "")} for job in chunk]
-    earlier = {job.output: done[job.output] for job in chunk if job.output in done}
-    return to_json({"jobs": rows, "done": earlier})
+def _to_text(part: Part) -> str:
+    rows = [{**vars(job), "source": str(job.source or ""), "target": str(job.target or "")} for job in part.jobs]
+    return to_json({"jobs": rows, "index": part.index, "count": part.count})
+
+
+def _to_part(about: Mapping[str, Any]) -> Part:
+    return Part([_to_job(row) for row in about["jobs"]], about["index"], about["count"])
 
 
 def _to_job(row: Mapping[str, Any]) -> Job:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.report.record import Record
+from rar_cli.report.record import PictureRecord
 
 WAITING = 32
 """Most outputs waiting to be written."""
@@ -15,24 +15,24 @@ WAITING = 32
 LARGE_PIXELS = 4_000_000
 """From here on, outputs wait one at a time."""
 
-Write = Callable[[], tuple[int, tuple[str, ...]]]
-"""Encodes and writes one output; returns (bytes written, warnings)."""
+Write = Callable[[], PictureRecord]
+"""Encodes and writes one output; returns its record."""
 
 
 class Writer:
-    """Writes outputs and reports records on one thread, in the order they were put."""
+    """Writes outputs and closes their records on one thread, in the order they were put."""
 
-    def __init__(self, finish: Callable[[Record], None]) -> None:
-        self.finish = finish
-        self.queue: queue.Queue[tuple[Record, Write | None] | None] = queue.Queue(WAITING)
+    def __init__(self, close: Callable[[PictureRecord], None]) -> None:
+        self.close = close
+        self.queue: queue.Queue[tuple[PictureRecord, Write | None] | None] = queue.Queue(WAITING)
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.fault: BaseException | None = None
 
-    def put(self, record: Record, write: Write | None) -> None:
+    def put(self, record: PictureRecord, write: Write | None) -> None:
         """Hand over one picture; a large one waits until everything before it is written."""
         if self.fault is not None:
             raise self.fault
-        if (record["width"] or 0) * (record["height"] or 0) > LARGE_PIXELS:
+        if record.pixels > LARGE_PIXELS:
             self.queue.join()
         self.queue.put((record, write))
 
@@ -40,20 +40,10 @@ class Writer:
         while (item := self.queue.get()) is not None:
             if self.fault is None:
                 try:
-                    self._one(*item)
+                    self.close(_written(*item))
                 except BaseException as error:
                     self.fault = error
             self.queue.task_done()
-
-    def _one(self, record: Record, write: Write | None) -> None:
-        if write is not None:
-            try:
-                record["output_bytes"], warnings = write()
-                record["warnings"] = list(warnings)
-            except ImageError as error:
-                reason = str(error) if str(error).startswith(record["output"]) else f"{record['input']}: {error}"
-                record.update(status="failed", error=reason)
-        self.finish(record)
 
     def __enter__(self) -> Writer:
         self.thread.start()
@@ -63,6 +53,18 @@ class Writer:
         self.queue.put(None)
         self.thread.join()
         if self.fault is not None and kind is None:
-            if isinstance(self.fault, OSError):
-                raise UsageError(f"the log cannot be written ({self.fault.strerror})") from self.fault
             raise self.fault
+
+
+def _written(record: PictureRecord, write: Write | None) -> PictureRecord:
+    """What became of one picture. Raises what ends the run: no room, no log, nobody who reads."""
+    try:
+        return record if write is None else write()
+    except ImageError as error:
+        whole = str(error).startswith((record.input, str(record.output)))
+        return record.failed(str(error) if whole else f"{record.input}: {error}")
+    except (UsageError, OSError):
+        raise
+    except Exception as error:  # whatever one picture does to an encoder is no reason to lose the others
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return record.failed(f"{record.input}: cannot be written ({reason})")

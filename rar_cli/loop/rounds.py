@@ -1,32 +1,36 @@
-"""The closed loop (arXiv 2603.26385): assess -> verdict -> transport, on latents alone.
+"""The closed loop (arXiv 2603.26385): assess -> decide -> transport, on latents alone.
 
-`rounds` is a generator that knows no files and prints nothing; the command line, the benchmark,
-training and the tests all consume the same one.
+`rounds` is a generator that knows no files, no rule and prints nothing. Command line, benchmark, training and tests
+consume the same one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from rar_cli.loop.verdict import asked_of_light, judge, later_wanted, light_waits, way, without_light
-from rar_cli.types import DEGRADATIONS, Assessment, Restoration, Round, StopPolicy, Verdict
+from rar_cli.loop.policy import Policy
+from rar_cli.types import DEGRADATIONS, Assessment, Look, Plan, Restoration, Round, Verdict
 
 
-class Assess(Protocol):
-    """latent (b, c, h, w), and what is to be removed, (9,) or (b, 9), None for all -> Assessment of b pictures."""
+class Restoring(Protocol):
+    """What the loop needs of a model."""
 
-    def __call__(self, latent: Tensor, /, *, remove_mask: Tensor | None) -> Assessment: ...
+    def assess(self, latent: Tensor) -> Assessment:
+        """latent (b, c, h, w) -> assessment of b pictures."""
+        ...
 
+    def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
+        """latent (b, c, h, w), its assessment and one plan each -> restored latent, a new tensor of the same shape.
 
-Move = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(latent (b, c, h, w), condition (b, n, d), that of round 0, None where it is this one) -> latent after one
-transport."""
+        origin: the latent that memory begins with, None where it is this one. The strength is the loop's matter.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,123 +46,88 @@ class Pass:
     latent: Tensor
 
 
-def rounds(
-    assess: Assess,
-    move: Move,
-    latent: Tensor,
-    policy: StopPolicy,
-    remove_mask: Tensor | None = None,
-) -> Generator[Pass, None, None]:
+def rounds(model: Restoring, latent: Tensor, policy: Policy) -> Generator[Pass, None, None]:
     """Run the loop on latent (b, c, h, w); yields round 0 (the input as assessed), 1, 2, ...
 
-    Pictures leave the batch with their final verdict; the verdicts of a batch are read from the
-    device once per round. remove_mask: (9,), 1 for each degradation that is to be removed; of these,
-    rounds after the first remove those that the input showed (`verdict.later_wanted`). Where there is doubt about low
-    light and haze, and a round left to come back to them, round 1 leaves them (`verdict.light_waits`), and is where
-    memory begins. Where low resolution is the worst, it goes a part of its way (`verdict.way`).
+    Pictures leave the batch with their final verdict. Each round reads the device once.
     """
     pictures = list(range(latent.shape[0]))
-    best: dict[int, float] = {}
-    found: dict[int, list[float]] = {}
-    last: dict[int, list[float]] = {}
-    waiting: set[int] = set()
-    asked_for = remove_mask
+    looks: list[list[Look]] = [[] for _ in pictures]
+    plans: list[list[Plan]] = [[] for _ in pictures]
     origin: Tensor | None = None
     index = 0
     while pictures:
         started = time.perf_counter()
-        assessment = assess(latent, remove_mask=remove_mask)
-        readings = _read(assessment, remove_mask)
-        if index == 0:
-            remove_mask = later_wanted(assessment.severities, remove_mask)
-        judged = []
-        for picture, (score, severities, unwanted) in zip(pictures, readings, strict=True):
-            before, waited = found.setdefault(picture, severities), picture in waiting
-            asked = asked_of_light(index, before, last.get(picture, unwanted), severities, waited)
-            last[picture] = unwanted
-            verdict, reason = judge(index, score, best.get(picture), unwanted, policy, asked, waited and index == 1)
-            if index == 0 and verdict is Verdict.REPEAT and policy.max_rounds > 1 and light_waits(unwanted):
-                waiting.add(picture)
-                reason += "; round 1 leaves low light and haze"
-            if verdict is not Verdict.REVERT:
-                best[picture] = max(score, best.get(picture, score))  # what a later round has to improve on
-            judged.append((score, severities, verdict, reason))
+        assessment = model.assess(latent)
+        for picture, look in zip(pictures, looks_of(assessment), strict=True):
+            looks[picture].append(look)
+        decisions = [policy.decide(looks[picture], plans[picture]) for picture in pictures]
         seconds = (time.perf_counter() - started) / len(pictures)
-        yield Pass(
-            index,
-            tuple(pictures),
-            tuple(
-                Round(index, score, dict(zip(DEGRADATIONS, severities, strict=True)), verdict, reason, seconds)
-                for score, severities, verdict, reason in judged
-            ),
-            latent,
+        judged = tuple(
+            Round(
+                index,
+                looks[p][-1].score,
+                looks[p][-1].named,
+                d.verdict,
+                d.reason,
+                seconds,
+                d.plan,
+                d.expected_db,
+                d.found_db,
+            )
+            for p, d in zip(pictures, decisions, strict=True)
         )
-        stay = [i for i, (_, _, verdict, _) in enumerate(judged) if verdict is Verdict.REPEAT]
-        pictures = [pictures[i] for i in stay]
-        condition = assessment.condition
-        if pictures and len(stay) < len(judged):  # indexing copies: a large latent cannot afford it
-            latent = latent[torch.tensor(stay, device=latent.device)]
-            condition = condition[torch.tensor(stay, device=condition.device)]
-            assert remove_mask is not None  # since round 0
-            remove_mask = remove_mask[torch.tensor(stay, device=remove_mask.device)]
-            if origin is not None:
-                origin = origin[torch.tensor(stay, device=origin.device)]
-        if pictures and index == 0:
-            told = [last[picture] for picture in pictures]
-            waits = [picture in waiting for picture in pictures]
-            latent, origin = first_move(assess, move, latent, condition, told, waits, asked_for)
-        elif pictures:
-            latent, origin = move(latent, condition, origin), latent if origin is None else origin
+        yield Pass(index, tuple(pictures), judged, latent)
+        stay = [place for place, decision in enumerate(decisions) if decision.plan is not None]
+        following = [decision.plan for decision in decisions if decision.plan is not None]
+        pictures = [pictures[place] for place in stay]
+        if pictures:
+            latent, assessment = _rows(latent, stay), assessment.rows(stay)
+            origin = None if origin is None else _rows(origin, stay)
+            for picture, plan in zip(pictures, following, strict=True):
+                plans[picture].append(plan)
+            latent, origin = carried(model, latent, assessment, following, origin)
         index += 1
 
 
-def first_move(
-    assess: Assess,
-    move: Move,
-    latent: Tensor,
-    condition: Tensor,
-    severities: Sequence[Sequence[float]],
-    waits: Sequence[bool],
-    remove_mask: Tensor | None,
+def carried(
+    model: Restoring, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Round 1 of latent (b, c, h, w), some of which go only a part of their way (`verdict.way`), and some of whose low
-    light and haze wait -> moved, origin for the next.
+    """One transport, each picture as far as its plan's strength -> (restored latent, origin of the next round)."""
+    restored = model.transport(latent, assessment, plans, origin)
+    if min(plan.strength for plan in plans) < 1.0:  # in place: a large latent cannot afford copies
+        strengths = torch.tensor([plan.strength for plan in plans], dtype=latent.dtype, device=latent.device)
+        torch.lerp(latent, restored, strengths[:, None, None, None], out=restored)
+    begun = latent if origin is None else origin
+    restarts = [plan.restart for plan in plans]
+    if all(restarts):
+        return restored, None  # the very one that comes next, which a large latent need not be copied for
+    if not any(restarts):
+        return restored, begun
+    return restored, torch.where(torch.tensor(restarts, device=latent.device)[:, None, None, None], restored, begun)
 
-    condition: (b, n, d) without waiting. severities: b times nine, 0 for what is not to be removed. remove_mask: (9,),
-    None for all. What the waiting ones go on from is where their memory begins: of rounds that leave something the
-    restorer has learned nothing.
-    """
-    if any(waits):
-        waiting = torch.tensor(waits, device=condition.device)
-        condition = assess(latent, remove_mask=without_light(remove_mask, waiting)).condition
-    moved = move(latent, condition, None)
-    ways = [way(each) for each in severities]
-    if min(ways) < 1.0:  # `on_path`, but in place: a large latent cannot afford copies
-        along = torch.tensor(ways, dtype=latent.dtype, device=latent.device)[:, None, None, None]
-        torch.lerp(latent, moved, along, out=moved)
-    if not any(waits):
-        return moved, latent
-    if all(waits):
-        return moved, None  # None: the very one that comes next, which a large latent need not be copied for
-    return moved, torch.where(waiting.to(latent.device)[:, None, None, None], moved, latent)
+
+def looks_of(assessment: Assessment) -> list[Look]:
+    """An assessment as plain numbers, one look per picture; one transfer from the device."""
+    columns = [assessment.score[:, None], assessment.severities]
+    columns += [] if assessment.state is None else [assessment.state]
+    table = torch.cat([column.float() for column in columns], 1).cpu().tolist()
+    last = 1 + len(DEGRADATIONS)
+    return [Look(row[0], tuple(row[1:last]), tuple(row[last:])) for row in table]
+
+
+def _rows(x: Tensor, stay: Sequence[int]) -> Tensor:
+    """Rows `stay` of x; x itself where all stay, for a large latent cannot afford a copy."""
+    return x if len(stay) == len(x) else x[torch.tensor(stay, device=x.device)]
 
 
 def settle(passes: Iterator[Pass]) -> tuple[Restoration, ...]:
     """Consume `rounds` and keep, for each picture, its trace and the latent of its last round not reverted."""
     traces: dict[int, list[Round]] = {}
-    kept: dict[int, tuple[int, Tensor]] = {}
+    best: dict[int, tuple[int, Tensor]] = {}
     for step in passes:
         for place, (picture, this) in enumerate(zip(step.pictures, step.rounds, strict=True)):
             traces.setdefault(picture, []).append(this)
             if this.verdict is not Verdict.REVERT:
-                kept[picture] = (this.index, step.latent[place : place + 1])
-    return tuple(Restoration(tuple(traces[p]), *kept[p]) for p in sorted(traces))
-
-
-def _read(assessment: Assessment, remove_mask: Tensor | None) -> list[tuple[float, list[float], list[float]]]:
-    """One transfer from the device: [(score, nine severities, the same where they are to be removed)] per picture."""
-    found = assessment.severities
-    unwanted = found if remove_mask is None else found * remove_mask
-    table = torch.cat([assessment.score[:, None], found, unwanted], dim=1).float().cpu().tolist()
-    last = 1 + len(DEGRADATIONS)
-    return [(row[0], row[1:last], row[last:]) for row in table]
+                best[picture] = (this.index, step.latent[place : place + 1])
+    return tuple(Restoration(tuple(traces[p]), *best[p]) for p in sorted(traces))

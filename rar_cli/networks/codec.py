@@ -35,6 +35,7 @@ class CodecParams:
 class Codec(nn.Module):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, ceil(h/f), ceil(w/f)), scaled and shifted."""
 
+    linear = True
     halo_px = 32
     """Pixels beyond a tile that its latent and its picture depend on."""
 

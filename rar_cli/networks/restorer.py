@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rar_cli.compute.tiling import pad_to_multiple
-from rar_cli.networks.assessor import AssessorParams
+from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import zero_
 
 

@@ -1,93 +1,96 @@
-"""Pictures -> bytes of image files, and their atomic writing."""
+"""Pictures -> bytes of image files."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import tempfile
 import zlib
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from rar_cli.errors import ImageError
-from rar_cli.pictures.images import Picture, Pixels, as_8_bit
-from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, Metadata, tiff_tags
-from rar_cli.pictures.remote import is_remote
+from rar_cli.pictures.blocks import fits_jpeg, jpeg_markers
+from rar_cli.pictures.colour import to_srgb
+from rar_cli.pictures.deep import encode_png, encode_tiff, png_texts
+from rar_cli.pictures.formats import BY_NAME, Format, openers
+from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
+from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XMP, Metadata, tiff_tags
+from rar_cli.pictures.quiet import hush
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
     """(bytes of the file, warnings). Metadata that cannot be written is a warning, never a failure."""
-    if picture.pixels.dtype == np.uint16 and format_name == "PNG":
-        return _png16(picture), picture.warnings
-    if picture.pixels.dtype == np.uint16 and format_name == "TIFF":
-        return _tiff16(picture), picture.warnings
-    picture = as_8_bit(picture)
-    warnings = list(picture.warnings)
-    image, dropped = _to_pillow(picture, format_name)
-    warnings += dropped
+    hush()
+    openers()  # and with them the writers
+    row = BY_NAME[format_name]
+    fitting, dropped = _fitting(picture, row)
+    warnings = [*picture.warnings, *dropped]
+    if fitting.pixels.dtype == np.uint8:
+        data, faults = _by_pillow(fitting, format_name, quality)
+        return data, (*warnings, *faults)
+    try:
+        data = encode_png(fitting) if format_name == "PNG" else encode_tiff(fitting)
+    except ImageError:
+        raise
+    except Exception as error:  # metadata that the writers do not take
+        bare = replace(fitting, metadata=Metadata(icc=fitting.metadata.icc))
+        data = encode_png(bare) if format_name == "PNG" else encode_tiff(bare)
+        warnings.append(f"metadata not kept ({_one_line(error)})")
+    return data, tuple(warnings)
+
+
+def _fitting(picture: Picture, row: Format) -> tuple[Picture, list[str]]:
+    """(what of a picture a format holds, what it does not, in words)."""
+    warnings = []
+    deep = picture.pixels.dtype.itemsize > 1
+    if not row.floating:
+        picture = as_16_bit(picture) if row.deep else as_8_bit(picture)
+    if deep and picture.pixels.dtype == np.uint8:
+        warnings.append(f"{row.name} has 8 bits for each colour: rounded to them; use --format png or tiff to keep all")
+    if picture.alpha is not None and not row.alpha:
+        picture = replace(picture, alpha=None)
+        warnings.append(f"{row.name} has no alpha channel: it was dropped; use --format png to keep it")
+    if picture.metadata.icc and "ICC profile" not in row.keeps:
+        picture, changed = to_srgb(picture)
+        warnings += [f"{row.name} holds no ICC profile: colours were converted to sRGB"] * changed
+    lost = picture.metadata.lost(row.keeps)
+    if lost:
+        warnings.append(f"{row.name} holds no {', '.join(lost)}: dropped")
+    return picture, warnings
+
+
+def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple[bytes, list[str]]:
+    """(bytes of a file of 8 bits for each colour, warnings)."""
+    image = _to_pillow(picture)
     options = _options(picture, format_name, quality)
-    metadata = _metadata_options(picture.metadata, format_name)
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format_name, **options, **metadata)
+        image.save(buffer, format_name, **options, **_metadata_options(picture.metadata, format_name))
+        return buffer.getvalue(), _too_large(picture.metadata, format_name)
     except Exception as error:  # a block of metadata too large for the format, for instance
-        warnings.append(f"metadata not kept ({' '.join(str(error).split())[:120]})")
-        buffer = io.BytesIO()
-        try:
-            image.save(buffer, format_name, **options)
-        except Exception as fault:
-            raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
-    return buffer.getvalue(), tuple(warnings)
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed.
-
-    Object stores show a file only once it is whole, so that nothing is renamed there.
-    """
+        warning = f"metadata not kept ({_one_line(error)})"
+    buffer = io.BytesIO()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if is_remote(path):
-            path.write_bytes(data)
-            return
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".rar-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)  # mkstemp is private; outputs follow the user's umask
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+        image.save(buffer, format_name, **options)
+    except Exception as fault:
+        raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
+    return buffer.getvalue(), [warning]
 
 
-def _to_pillow(picture: Picture, format_name: str) -> tuple[Image.Image, list[str]]:
+def _to_pillow(picture: Picture) -> Image.Image:
     colour = picture.pixels[..., 0] if picture.grey else picture.pixels
     image = Image.fromarray(np.ascontiguousarray(colour))
-    if picture.alpha is None:
-        return image, []
-    if format_name in {"JPEG", "BMP"}:
-        return image, [f"{format_name} has no alpha channel: it was dropped; use --format png to keep it"]
-    image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
-    return image, []
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
+    return image
 
 
 def _options(picture: Picture, format_name: str, quality: int | None) -> dict[str, Any]:
     if format_name == "JPEG":
         return _jpeg_options(picture, quality)
-    if format_name in {"WEBP", "AVIF", "HEIF"}:
+    if BY_NAME[format_name].lossy:
         return {"quality": 95 if quality is None else quality}
     return {}
 
@@ -128,7 +131,7 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
     if metadata.dpi and format_name in {"JPEG", "PNG", "TIFF"}:
         options["dpi"] = metadata.dpi
     if format_name == "PNG":
-        text = PngImagePlugin.PngInfo()
+        text = png_texts(metadata)
         if metadata.software:
             text.add_text("Software", metadata.software)
         if metadata.xmp:
@@ -137,6 +140,8 @@ def _metadata_options(metadata: Metadata, format_name: str) -> dict[str, Any]:
         options.update(PNG_COMPRESSION)
     elif metadata.xmp and format_name != "TIFF":
         options["xmp"] = metadata.xmp
+    if format_name == "JPEG" and (metadata.iptc or metadata.comments):
+        options["extra"] = jpeg_markers(metadata.iptc, metadata.comments)
     return options
 
 
@@ -145,64 +150,18 @@ def _tiff_options(metadata: Metadata) -> dict[str, Any]:
     tags = tiff_tags(metadata.exif) if metadata.exif else TiffImagePlugin.ImageFileDirectory_v2()
     nested = EXIF_IFD in tags or GPS_IFD in tags
     if metadata.xmp:
-        tags[700] = metadata.xmp
+        tags[TIFF_XMP] = metadata.xmp
+    if metadata.iptc:
+        tags[TIFF_IPTC] = metadata.iptc
     return {"tiffinfo": tags, "compression": "raw" if nested else "tiff_adobe_deflate"}
 
 
-def _deep_array(picture: Picture) -> Pixels:
-    """(h, w), (h, w, 3) or (h, w, 4) as RGB(A); grey with alpha is written as colour."""
-    if picture.alpha is not None:
-        return np.dstack([picture.pixels, picture.alpha])
-    return np.ascontiguousarray(picture.pixels[..., 0]) if picture.grey else picture.pixels
+def _too_large(metadata: Metadata, format_name: str) -> list[str]:
+    """What a JPEG's markers could not hold."""
+    blocks = {"IPTC": (metadata.iptc or b"",), "comment": metadata.comments}
+    large = [name for name, each in blocks.items() if not all(map(fits_jpeg, each))]
+    return [f"{', '.join(large)} too large for JPEG: dropped"] if large and format_name == "JPEG" else []
 
 
-def _png16(picture: Picture) -> bytes:
-    array = _deep_array(picture)
-    if array.ndim == 3:
-        order = [2, 1, 0, 3][: array.shape[2]]
-        array = np.ascontiguousarray(array[..., order])
-    m = picture.metadata
-    blocks = (
-        (cv2.IMAGE_METADATA_EXIF, m.exif.removeprefix(b"Exif\0\0") if m.exif else None),
-        (cv2.IMAGE_METADATA_ICCP, m.icc),
-        (cv2.IMAGE_METADATA_XMP, m.xmp),
-    )
-    kept = [(kind, np.frombuffer(block, np.uint8)) for kind, block in blocks if block]
-    done, data = cv2.imencodeWithMetadata(".png", array, [k for k, _ in kept], [b for _, b in kept])
-    if not done:
-        raise ImageError("cannot be written as 16-bit PNG")
-    return data.tobytes()
-
-
-def _tiff16(picture: Picture) -> bytes:
-    import tifffile
-
-    array, m = _deep_array(picture), picture.metadata
-    tags: list[tuple[int, str | int, int, object, bool]] = []
-    if m.icc:
-        tags.append((34675, 7, len(m.icc), m.icc, True))
-    if m.xmp:
-        tags.append((700, 1, len(m.xmp), m.xmp, True))
-    software = None
-    if m.exif:
-        exif = Image.Exif()
-        exif.load(m.exif)
-        software = exif.get(0x0131)
-        for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):  # description .. copyright
-            if isinstance(exif.get(tag), str):
-                tags.append((tag, 2, 0, exif[tag], True))
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        array,
-        photometric="minisblack" if array.ndim == 2 else "rgb",
-        extrasamples=["unassalpha"] if array.ndim == 3 and array.shape[2] == 4 else None,
-        compression="zlib",
-        predictor=True,
-        resolution=m.dpi,
-        resolutionunit="INCH" if m.dpi else None,
-        software=software,
-        metadata=None,
-        extratags=tags,
-    )
-    return buffer.getvalue()
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120]

@@ -1,25 +1,21 @@
-"""Gallery: before and after in small, kept while a run goes on, and the one page made of them.
-
-The page is self-contained: it asks nothing of anywhere. Pictures sit in it as inert data and are
-shown as they scroll into view, so that a page of 500 opens at once.
-"""
+"""Gallery: collects pictures while a run goes on, then writes one page that asks nothing of anywhere."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
-from rar_cli.pictures.encoding import write_bytes
-from rar_cli.report.words import describe, outcome
+from rar_cli.pictures.files import write_bytes
+from rar_cli.report.cards import Card, card_of, place, point_out
+from rar_cli.report.tables import common_folder
+from rar_cli.report.text import printable
+from rar_cli.report.views import Budget, change
+from rar_cli.report.words import EVERYTHING, Choice, band, lasted
 from rar_cli.version import __version__
 
 Pixels = NDArray[np.uint8]
@@ -27,22 +23,20 @@ Pixels = NDArray[np.uint8]
 MOST = 500
 """Most pictures shown; of a longer run the first ones, and every failure by name."""
 
-THUMB_PX = 440
-DETAIL_PX = 128
-ROUND_PX = 160
-BINS = 20
-
 
 class Gallery:
-    """Collects records with thumbnails, then writes the page."""
+    """Collects records with their pictures, then writes the page.
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.cards: list[dict[str, Any]] = []
-        self.failures: list[dict[str, str]] = []
+    expected: how many pictures will come; the fewer, the finer each is shown. choice: what was to be removed.
+    """
+
+    def __init__(self, title: str, expected: int = MOST, choice: Choice = EVERYTHING) -> None:
+        self.title, self.choice = title, choice
+        self.budget = Budget(min(expected, MOST))
+        self.cards: list[Card] = []
         self.counts: dict[str, int] = {}
-        self.before: list[float] = []
-        self.after: list[float] = []
+        self.scores: list[tuple[float, float]] = []
+        self.unseen = 0
 
     def add(
         self,
@@ -53,115 +47,92 @@ class Gallery:
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """One restored or accepted picture; pixels (h, w, 3) uint8. metrics: figures against a reference."""
-        self._count(record)
-        self.before.append(record["score_before"])
-        self.after.append(record["score_after"])
-        if len(self.cards) >= MOST:
+        self.scores.append((record["score_before"], record["score_after"]))
+        card = card_of(record, self.choice)
+        self._count(card.word)
+        if len(self.cards) - self.counts.get("failed", 0) >= MOST:
+            self.unseen += 1
             return
-        self.cards.append(
-            {
-                "name": display(record["input"]),
-                "status": record["status"],
-                "outcome": outcome(record),
-                "best": record["best_round"],
-                "score_before": record["score_before"],
-                "score_after": record["score_after"],
-                "gain": round(record["score_after"] - record["score_before"], 2),
-                "size": f"{record['width']} x {record['height']}",
-                "found": describe(record["rounds"][0]["degradations"]),
-                "main": _main(record["rounds"][0]["degradations"]),
-                "rounds": record["rounds"],
-                "reason": record["rounds"][-1]["reason"],
-                "metrics": dict(metrics or {}),
-                "aspect": f"{before.shape[1]} / {before.shape[0]}",
-                "pictures": _pictures(before, after, rounds),
-            }
-        )
+        card.change = change(before, after)
+        card.metrics = dict(metrics or {})
+        card.views = self.budget.views(before, after, rounds)
+        self.cards.append(card)
 
     def add_other(self, record: Mapping[str, Any]) -> None:
-        """A picture that failed or was skipped: counted, failures named."""
-        self._count(record)
-        if record["error"]:
-            self.failures.append({"name": display(record["input"]), "error": display(record["error"])})
+        """A picture that failed or was done before: counted, failures shown by their reason."""
+        if record["status"] != "failed":
+            self._count("done before")
+            return
+        self._count("failed")
+        self.cards.append(card_of(record, self.choice))
 
     def write(self, path: Path, seconds: float, megapixels: float) -> None:
         """Render and write the page, atomically. Raises ImageError where it cannot be written."""
-        environment = Environment(
-            loader=PackageLoader("rar_cli.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        page = environment.get_template("report.html").render(
-            title=display(self.title),
-            version=__version__,
-            cards=self.cards,
-            failures=self.failures,
-            counts=self.counts,
-            histogram=_histogram(self.before, self.after),
-            degradations=sorted({card["main"] for card in self.cards if card["main"]}),
-            unseen=len(self.before) - len(self.cards),
-            mean_before=_mean(self.before),
-            mean_after=_mean(self.after),
-            seconds=seconds,
-            pace=megapixels / max(seconds, 1e-9),
+        names = [str(card.record["input"]) for card in self.cards]
+        folder = common_folder(names)
+        for number, (card, name) in enumerate(zip(self.cards, names, strict=True)):
+            card.number = number
+            card.name = printable(name.removeprefix(folder))
+            place(card, path.absolute())
+        point_out(self.cards)
+        page = (
+            _environment()
+            .get_template("report.html")
+            .render(
+                title=printable(self.title),
+                folder=printable(folder),
+                version=__version__,
+                cards=self.cards,
+                groups=_groups(self.cards),
+                headline=_headline(self.counts),
+                lede=_lede(self.counts, self.scores),
+                counts=self.counts,
+                kinds=list(dict.fromkeys(card.word for card in self.cards)),
+                degradations=sorted({name for card in self.cards for name in card.names}),
+                unseen=self.unseen,
+                took=lasted(seconds),
+                pace=megapixels / max(seconds, 1e-9),
+            )
         )
         write_bytes(page.encode("utf-8", "backslashreplace"), path)
 
-    def _count(self, record: Mapping[str, Any]) -> None:
-        self.counts[record["status"]] = self.counts.get(record["status"], 0) + 1
+    def _count(self, word: str) -> None:
+        self.counts[word] = self.counts.get(word, 0) + 1
 
 
-def display(text: str) -> str:
-    """Any file name as text that can be shown: control characters and undecodable bytes spelled out."""
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
+GRAVITY = ("failed", "put back", "last round put back", "changed most", "gained least")
 
 
-def _main(severities: Mapping[str, float]) -> str:
-    """The strongest degradation found, by its plain name; empty where nothing stands out."""
-    name, severity = max(severities.items(), key=lambda pair: pair[1])
-    return name.replace("_", " ") if severity >= 0.12 else ""
+def _groups(cards: Sequence[Card]) -> list[tuple[str, str, list[Card]]]:
+    """(id, heading, cards): what needs an eye, the gravest first, and all others as they were done."""
+    eye = sorted((card for card in cards if card.eye), key=lambda card: GRAVITY.index(card.eye[0]))
+    rest = [card for card in cards if not card.eye]
+    return [("eye", "Needs your eye", eye), ("rest", "All others" if eye else "All pictures", rest)]
 
 
-def _pictures(before: Pixels, after: Pixels, rounds: Sequence[Pixels]) -> dict[str, Any]:
-    """Data URIs: before and after, the place of greatest change at full size, each round."""
-    top, left, side = _greatest_change(before, after)
-    detail = (slice(top, top + side), slice(left, left + side))
-    return {
-        "before": _uri(before, THUMB_PX),
-        "after": _uri(after, THUMB_PX),
-        "detail_before": _uri(before[detail], DETAIL_PX),
-        "detail_after": _uri(after[detail], DETAIL_PX),
-        "rounds": [_uri(image, ROUND_PX) for image in rounds],
-    }
+def _headline(counts: Mapping[str, int]) -> str:
+    """ "7 of 8 pictures restored"."""
+    total = sum(counts.values())
+    restored = counts.get("restored", 0)
+    return f"{restored} of {total} picture{'' if total == 1 else 's'} restored"
 
 
-def _greatest_change(before: Pixels, after: Pixels) -> tuple[int, int, int]:
-    """(top, left, side) of the square in which the two differ most."""
-    height, width = before.shape[:2]
-    side = min(DETAIL_PX, height, width)
-    change = np.abs(before.astype(np.int16) - after.astype(np.int16)).mean(axis=2).astype(np.float32)
-    box = cv2.boxFilter(change, -1, (side, side), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
-    valid = box[: height - side + 1, : width - side + 1]
-    top, left = np.unravel_index(int(valid.argmax()), valid.shape)
-    return int(top), int(left), side
+def _lede(counts: Mapping[str, int], scores: Sequence[tuple[float, float]]) -> str:
+    """One or two sentences: the others, and how the score went on average."""
+    others = [f"{number} {word}" for word, number in counts.items() if word != "restored"]
+    sentences = [f"{', '.join(others)}."] if others else []
+    if scores:
+        before, after = (float(value) for value in np.mean(scores, axis=0))
+        went = f"from {band(before)} ({before:.0f}) to {band(after)} ({after:.0f})"
+        sentences.append(f"The mean score went {went} of 100.")
+    return " ".join(sentences)
 
 
-def _uri(pixels: Pixels, longest_px: int) -> str:
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=70)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _histogram(before: Sequence[float], after: Sequence[float]) -> list[dict[str, float]]:
-    """Shares of the tallest bar per bin of five points, before and after."""
-    counts = [np.histogram(values, bins=BINS, range=(0, 100))[0] for values in (before, after)]
-    most = max(1, int(max(c.max() for c in counts)))
-    return [
-        {"from": i * 100 // BINS, "before": int(b), "after": int(a), "b": b / most, "a": a / most}
-        for i, (b, a) in enumerate(zip(*counts, strict=True))
-    ]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("rar_cli.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,12 +1,10 @@
-"""Records -> what people read: sentences, the table on the terminal, the closing summary."""
+"""Records -> the words people read: bands, what was removed, what happened, the closing line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from rar_cli.types import Round
@@ -16,27 +14,52 @@ Record = Mapping[str, Any]
 WORDS = ((0.12, ""), (0.35, "slight"), (0.65, "moderate"), (1.01, "heavy"))
 """Severity up to ... is called ...; below the first it goes unmentioned."""
 
+NOTICED = WORDS[0][0]
 
-BENCH_COLUMNS = ("n", "input dB", "round 1 dB", "final dB", "gain dB", "SSIM in", "SSIM out", "rounds", "harmed")
+BANDS = ((40.0, "poor"), (60.0, "fair"), (80.0, "good"), (100.01, "very good"))
+"""Score below ... is called ..."""
+
+FELL = 0.08
+"""By how much a severity falls in a round that removed it, where the record names no plan."""
+
+MOST_NAMES = 3
 
 
-UNTOUCHED = {
-    "accept": "good as it is",
-    "revert": "put back as it was",
-    "exhausted": "no rounds allowed",
-}
-RESTORED = {
-    "accept": "restored",
-    "revert": "restored, last put back",
-    "exhausted": "restored, all rounds used",
-}
-"""By the verdict that ended the loop, for pictures kept as they are and for those a round is kept of."""
+@dataclass(frozen=True)
+class Choice:
+    """What a command was to remove: names of --only, or all but those of --keep."""
+
+    only: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+EVERYTHING = Choice()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One round as people read it.
+
+    removed: plain names, the strongest first. kept: False where the round was put back.
+    expected_db, found_db: gain, where the record tells.
+    """
+
+    number: int
+    removed: tuple[str, ...]
+    kept: bool
+    expected_db: float | None = None
+    found_db: float | None = None
+
+    @property
+    def text(self) -> str:
+        """ "Step 1: noise and haze"."""
+        return f"Step {self.number}: {listed(self.removed)}{'' if self.kept else ' (put back)'}"
 
 
 def describe(severities: Mapping[str, float]) -> str:
     """Plain words for severities in [0, 1]: "heavy rain, slight noise", or "no degradation found"."""
     found = sorted(severities.items(), key=lambda pair: -pair[1])
-    words = [f"{word_for(value)} {name.replace('_', ' ')}" for name, value in found if word_for(value)]
+    words = [f"{word_for(value)} {plain(name)}" for name, value in found if word_for(value)]
     return ", ".join(words) or "no degradation found"
 
 
@@ -45,142 +68,129 @@ def word_for(severity: float) -> str:
     return next(word for limit, word in WORDS if severity < limit)
 
 
+def band(score: float) -> str:
+    """Score in [0, 100] -> poor, fair, good or very good."""
+    return next(word for limit, word in BANDS if score < limit)
+
+
+def banded(score: float) -> str:
+    """ "fair (52)"."""
+    return f"{band(score)} ({score:.0f})"
+
+
+def plain(name: str) -> str:
+    """ "low_light" -> "low light"."""
+    return name.replace("_", " ")
+
+
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """ "rain, haze and noise"; "details" where nothing has a name."""
+    if not names:
+        return "details"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def steps(record: Record) -> tuple[Step, ...]:
+    """What each round of a picture removed, in the order in which it went."""
+    rounds = record["rounds"]
+    return tuple(
+        Step(
+            after["round"],
+            tuple(plain(name) for name in _removed(before, after)),
+            after["round"] <= record["best_round"],
+            before.get("expected_gain_db"),
+            after.get("found_gain_db"),
+        )
+        for before, after in zip(rounds, rounds[1:], strict=False)
+    )
+
+
+def steps_line(record: Record, arrow: str = "->") -> str:
+    """ "Step 1: noise -> Step 2: haze"; "" where no round was made."""
+    return f" {arrow} ".join(step.text for step in steps(record))
+
+
+def outcome(record: Record, choice: Choice = EVERYTHING) -> str:
+    """What happened to a picture and why, in one line without numbers that need explaining."""
+    if record["status"] == "failed":
+        return f"failed: {str(record['error']).removeprefix(str(record['input']) + ': ')}"
+    if record["status"] == "skipped":
+        return "done before"
+    if record["best_round"] == 0:
+        return _untouched(record, choice)
+    removed = " -> ".join(listed(step.removed) for step in steps(record) if step.kept)
+    if record["stop"] == "revert":
+        lost = steps(record)[-1]
+        return f"restored: {removed}; then {listed(lost.removed)} put back: {why_put_back(record)}"
+    return f"restored: {removed}" + (" (all rounds used)" if record["stop"] == "exhausted" else "")
+
+
+def why_put_back(record: Record) -> str:
+    """One line of reason for the round that was put back."""
+    reason = str(record["rounds"][-1]["reason"])
+    return reason.split(": the best round is kept")[0].split(": the round before is kept")[0]
+
+
+def _untouched(record: Record, choice: Choice) -> str:
+    """Why a picture stays as it is."""
+    if record["stop"] == "revert":
+        return f"put back: {why_put_back(record)}"
+    if record["stop"] == "exhausted":
+        return "left alone: no rounds allowed"
+    first = record["rounds"][0]
+    found = [name for name, severity in first["degradations"].items() if severity >= NOTICED]
+    if choice.only and not set(found) & set(choice.only):
+        return f"left alone: nothing of {listed([plain(name) for name in choice.only], 'or')}"
+    if found and set(found) <= set(choice.keep):
+        return f"left alone: only {listed([plain(name) for name in found])}, which is kept"
+    if not found or band(first["score"]) == BANDS[-1][1]:
+        return "good as it is"
+    return "left alone: would gain too little"
+
+
+def _removed(before: Record, after: Record) -> list[str]:
+    """Names that a round removed: of its plan those that were found, or those that fell by it."""
+    severities = before["degradations"]
+    strongest = sorted(severities, key=lambda name: -float(severities[name]))
+    planned = (before.get("plan") or {}).get("remove")
+    if planned is not None:
+        chosen = [name for name in strongest if name in planned]
+        return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
+    fall = {name: severities[name] - after["degradations"].get(name, 0.0) for name in strongest}
+    noticed = [name for name in strongest if severities[name] >= NOTICED]
+    fell = [name for name in sorted(noticed, key=lambda name: -fall[name]) if fall[name] >= FELL]
+    return (fell or noticed[:1])[:MOST_NAMES]
+
+
 def round_line(this: Round, bars: bool) -> str:
-    """One round in one line: score, what was found, what follows."""
+    """One round in one line: score with its band, what was found, what follows."""
     bar = f" {'█' * round(this.score / 10):<10}" if bars else ""
     found = describe({d.value: s for d, s in this.severities.items()})
-    return f"round {this.index}  score {this.score:5.1f}{bar}  {found}; {this.verdict.value}: {this.reason}"
+    score = f"score {this.score:5.1f} {band(this.score):<9}"
+    return f"round {this.index}  {score}{bar}  {found}; {this.verdict.value}: {this.reason}"
 
 
-def table(records: Sequence[Record], console: Console) -> None:
-    """One row per picture: what was found, how far it got."""
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("picture", overflow="fold")
-    grid.add_column("found", overflow="fold")
-    for name in ("score", "rounds"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("result", overflow="fold")
-    for record in records:
-        grid.add_row(*_row(record))
-    console.print(grid)
+def lasted(seconds: float) -> str:
+    """ "45 s", "5 min 12 s" or "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
-def holdings_table(rows: Sequence[Record], console: Console) -> None:
-    """Weights: name, size, whether they are here, licence."""
-    cells = [
-        (r["name"], f"{r['megabytes']} MB", "here" if r["here"] else "not here", f"{r['about']}; {r['licence']}")
-        for r in rows
-    ]
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name, side in (("weights", "left"), ("size", "right"), ("", "left"), ("what, licence", "left")):
-        grid.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
-    for row in cells:
-        grid.add_row(*row)
-    console.print(grid)
-
-
-def sizes_table(rows: Sequence[tuple[str, int, int, float, float]], console: Console) -> None:
-    """Parts of a model: parameters, those that are trained, memory, FLOPs of a 1024x1024 picture's round."""
-    cells = [
-        (name, f"{count / 1e6:,.1f} M", f"{trained / 1e6:,.1f} M", f"{gib:.2f} GiB", f"{gflops:,.0f} GFLOP")
-        for name, count, trained, gib, gflops in rows
-    ]
-    _print_grid(("part", "parameters", "trained", "weights", "round at 1 MP"), cells, console)
-
-
-def bench_table(result: Record, console: Console) -> None:
-    """One row per suite: PSNR and SSIM of input, round 1 and final picture; then the peers' PSNR."""
-    rows = []
-    for suite in result["suites"]:
-        first, once, last = (suite[stage] for stage in ("input", "round_1", "final"))
-        gain = None if last["psnr_db"] is None else last["psnr_db"] - first["psnr_db"]
-        figures = (
-            _figure(first["psnr_db"]), _figure(once["psnr_db"]), _figure(last["psnr_db"]), _figure(gain, "+.2f"),
-            _figure(first["ssim"], ".3f"), _figure(last["ssim"], ".3f"), _figure(suite["mean_rounds"], ".1f"),
-            _figure(suite["harmed_share"], ".0%"),
-        )  # fmt: skip
-        rows.append((suite["suite"], f"{suite['done']}/{suite['expected']}", *figures))
-    _print_grid(("suite", *BENCH_COLUMNS), rows, console)
-    found = result["assessor"]
-    judged = {
-        "mean average precision": found["mean_average_precision"],
-        "SRCC of score and PSNR": found["srcc"],
-        **{f"of {name.upper()} and PSNR": beside[name] for name, beside in found["srcc_beside"].items()},
-        "score follows changes above 1 dB": found["direction_agreement"],
-    }
-    listed = "; ".join(f"{name} {value:.2f}" for name, value in judged.items() if value is not None)
-    if listed:
-        console.print(f"\nassessor: {listed}", highlight=False)
-    if result["cost"] is not None:
-        about = result["cost"]
-        stages = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in about["stage_seconds"].items())
-        console.print(
-            f"cost: {result['megapixels_per_second'] or 0:.2f} MP/s; {about['width']}x{about['height']}: {stages}; "
-            f"{about['flops_per_pixel'] / 1e3:.0f} kFLOP per pixel and round; peak {about['peak_mib']:.0f} MiB; "
-            f"a round of a disjoint loop takes {about['disjoint_over_closed']:.2f} times as long",
-            highlight=False,
-        )
-    peers = list(result["suites"][0]["peers"]) if result["suites"] else []
-    if peers:
-        suites = result["suites"]
-        table_rows = [("input", *(_figure(s["input"]["psnr_db"]) for s in suites))]
-        table_rows += [(p, *(_figure(s["peers"][p]["psnr_db"]) for s in suites)) for p in peers]
-        table_rows.append(("rar", *(_figure(s["final"]["psnr_db"]) for s in suites)))
-        console.print()
-        _print_grid(("PSNR dB", *(s["suite"] for s in suites)), table_rows, console)
-
-
-def _print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
-    """First column to the left and never cut, figures to the right."""
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for i, name in enumerate(columns):
-        grid.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=i == 0)
-    for row in rows:
-        grid.add_row(*row)
-    console.print(grid)
-
-
-def bench_digest(result: Record) -> dict[str, Any]:
-    """The compact last line: per suite the input's and the final PSNR, and how fast it went."""
-    return {
-        "complete": result["complete"],
-        "weights_sha256": result["weights_sha256"],
-        "megapixels_per_second": result["megapixels_per_second"],
-        "assessor": {k: v for k, v in result["assessor"].items() if k != "average_precision"},
-        "psnr_db": {s["suite"]: [s["input"]["psnr_db"], s["final"]["psnr_db"]] for s in result["suites"]},
-    }
-
-
-def _figure(value: float | None, form: str = ".2f") -> str:
-    return "gap" if value is None else format(value, form)
-
-
-def _row(record: Record) -> tuple[str, str, str, str, str]:
-    name = printable(str(record["input"]))
-    if record["status"] in {"failed", "skipped"}:
-        why = record["error"] or "done before"
-        return name, "", "", "", f"{record['status']}: {printable(str(why).removeprefix(str(record['input']) + ': '))}"
-    rounds = record["rounds"]
-    found = describe(rounds[0]["degradations"])
-    scores = f"{record['score_before']:.0f} -> {record['score_after']:.0f}"
-    count = f"{record['best_round']}/{len(rounds) - 1}"
-    return name, found, scores, count, outcome(record)
-
-
-def outcome(record: Record) -> str:
-    """How a picture's loop ended, in words: what is kept, and why no further round was made."""
-    return (UNTOUCHED if record["best_round"] == 0 else RESTORED)[record["stop"]]
-
-
-def printable(text: str) -> str:
-    """Text safe for any terminal: no control characters, no markup, undecodable bytes shown."""
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
-    return plain.replace("[", "\\[")
+SAID = {"restored": "restored", "accepted": "left alone", "skipped": "skipped (done before)", "failed": "failed"}
 
 
 def summary_line(counts: Mapping[str, int], rounds: int, megapixels: float, seconds: float) -> str:
     """The closing line: counts by status, rounds, throughput."""
-    parts = [f"{number} {status}" for status, number in counts.items() if number]
-    pace = f"{megapixels:.1f} MP in {seconds:.1f} s ({megapixels / max(seconds, 1e-9):.2f} MP/s)"
-    return f"{', '.join(parts) or 'nothing to do'}; {rounds} rounds; {pace}"
+    parts = [f"{number} {SAID[status]}" for status, number in counts.items() if number]
+    pace = f"{megapixels:.1f} MP in {lasted(seconds)} ({megapixels / max(seconds, 1e-9):.2f} MP/s)"
+    return f"{', '.join(parts) or 'nothing to do'}; {rounds} round{'' if rounds == 1 else 's'}; {pace}"
+
+
+def written_line(output: str | None, report: str | None) -> str:
+    """Where the pictures and the report lie; "" where nothing was written."""
+    parts = [f"pictures: {output}"] if output not in {None, "-"} else []
+    return "; ".join([*parts, *([f"report: {report}"] if report else [])])

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from rar_cli.errors import UsageError
 from rar_cli.networks.codec import CodecParams
+from rar_cli.networks.folder import check_types
 from rar_cli.networks.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
 from rar_cli.types import DEGRADATIONS, Degradation
@@ -205,13 +206,16 @@ def load_config(path: Path) -> TrainConfig:
     """Read a TOML config. Raises UsageError with the valid names on an unknown key."""
     try:
         table = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
     try:
         params = _model(table.pop("model", {}))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: [model]: {error}") from error
-    stages = tuple(_stage(stage, path) for stage in table.pop("stages", []))
+    listed = table.pop("stages", [])
+    if not isinstance(listed, list) or not all(isinstance(stage, dict) for stage in listed):
+        raise UsageError(f"{path}: stages are tables; write [[stages]] above each")
+    stages = tuple(_stage(stage, path) for stage in listed)
     if not stages:
         raise UsageError(f"{path}: a training config needs at least one [[stages]]")
     return _build(TrainConfig, {**table, "stages": stages, "model": params}, path)
@@ -233,11 +237,14 @@ def _stage(table: dict[str, Any], path: Path) -> Stage:
 
 
 def _build(kind: Any, table: dict[str, Any], path: Path) -> Any:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {kind.__name__} is a table of settings, got {table!r:.40}")
     names = [f.name for f in fields(kind)]
     unknown = sorted(set(table) - set(names))
     if unknown:
         raise UsageError(f"{path}: unknown {', '.join(unknown)}; {kind.__name__} knows {', '.join(names)}")
     try:
+        check_types(kind, table)
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""What training minimises, and the truth that the assessor is measured against."""
+"""Losses, and the true score that the assessor learns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SCORE_PSNR_DB = (10.0, 45.0)
 """The PSNR that scores 0 and the one that scores 100; linear between."""
 
 NEGLIGIBLE_MSE = 2e-5
-"""About one grey level of 255: errors below it are not worth a gradient."""
+"""About one grey level of 255; smaller errors need no gradient."""
 
 AROUND_CELLS = 9
-"""Side of the square of cells whose mean counts as the light around a cell."""
+"""Side of the square of cells whose mean is the light around a cell."""
 
 
 def psnr_to_score(psnr_db: Tensor) -> Tensor:
@@ -30,9 +30,9 @@ def mse_to_psnr(mse: Tensor) -> Tensor:
 
 
 def charbonnier(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """Charbonnier distance of latents (b, c, h, w), each channel weighted by scale**0.7 (design, Sec. 2).
+    """Charbonnier distance of latents (b, c, h, w), each channel weighted by scale**0.7.
 
-    The loss to begin with: a logarithm from scratch learns the identity.
+    The loss of the first stages, for `log_mse` from scratch learns the identity (docs/decisions.md#loss).
     """
     weight = scale**0.7
     difference = (latent - target).float() * weight[:, None, None]
@@ -42,18 +42,17 @@ def charbonnier(latent: Tensor, target: Tensor, scale: Tensor) -> Tensor:
 def log_mse(latent: Tensor, target: Tensor, scale: Tensor, beside: Tensor | float = 0.0) -> Tensor:
     """Mean over the batch of log(MSE) / 10 in image units: the negative PSNR up to a factor.
 
-    Every picture counts by the decibels it gains, so that dark and hazy ones, whose errors are
-    ten times those of compressed or blurred ones, do not take the whole gradient. beside: of each picture, (b,), an
-    error that is there besides.
+    Every picture counts by the decibels that it gains. Otherwise dark and hazy pictures would take the whole gradient,
+    for their errors are ten times those of compressed ones. beside: a further error of each picture, (b,).
     """
     return 0.1 * (mse_of(latent, target, scale) + beside + NEGLIGIBLE_MSE).log().mean()
 
 
 def log_detail(latent: Tensor, target: Tensor, codec: Codec) -> Tensor:
-    """Mean over the batch of log(MSE) / 10 of what is fine in the error: without its mean in each colour around a cell.
+    """Mean over the batch of log(MSE) / 10 of the fine error: the error less its mean colour around each cell.
 
-    Where the light of the whole picture is wrong, as it often is after haze and low light, that error is a hundred
-    times the others, and a weave in even areas costs nothing in `log_mse`.
+    After haze and low light the light of the whole picture is often wrong. That error is a hundred times the others, so
+    a weave in even areas costs nothing in `log_mse`.
     """
     with torch.autocast(latent.device.type, enabled=False):
         error = (latent - target).float()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rar_cli.networks.assessor import BlurTokens
+from rar_cli.networks.adapters import BlurTokens
 from rar_cli.networks.blur import half_plane
 from rar_cli.networks.codec import Codec
 from rar_cli.synthesis.degradations import degrade

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,7 +80,8 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     if begun is None or not len(batch.kept):
         restoration = RESTORATION_LOSSES[stage.loss](end, z_1, model.codec.scale)
     else:
-        z_1, beside = _kept(begun, batch, start, _forced(batch, left), cut, z_t, z_1, told)
+        path = _OnPath(z_t, z_1, told)
+        z_1, beside = _kept(begun, batch, start, _forced(batch, left), cut, path)
         restoration = log_mse(end, z_1, model.codec.scale, beside)
     total = restoration + severity + 0.3 * score + 0.1 * rank
     parts = {"restoration": restoration, "severity": severity, "score": score, "rank": rank}
@@ -90,30 +92,31 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     return Losses(total, parts)
 
 
+class _OnPath(NamedTuple):
+    """Windows (b n, c, h, w) on their path: latents at time t, ends, and origins where the restorer has memory."""
+
+    latent: Tensor
+    end: Tensor
+    origins: tuple[Tensor, ...]
+
+
 @torch.no_grad()
 def _kept(
-    begun: Rar,
-    batch: Batch,
-    start: Tensor,
-    forced: Tensor,
-    cut: _Window,
-    z_t: Tensor,
-    z_1: Tensor,
-    told: tuple[Tensor, ...],
+    begun: Rar, batch: Batch, start: Tensor, forced: Tensor, cut: _Window, path: _OnPath
 ) -> tuple[Tensor, Tensor]:
-    """What each window is to reach (b n, c, h, w), and the error that this still has (b n,).
+    """(target of each window (b n, c, h, w), error that the target still has (b n,)).
 
-    Kept pictures are to reach what `begun` makes of them. With its error beside it, the loss is that of the truth but
-    for one term: how much the change has to do with the error. On few pictures that is mostly chance, and following it
-    undoes what many pictures have averaged.
+    The target of kept pictures is what `begun` makes of them. With its error beside it, the loss is that of the truth
+    but for one term: how much the change has to do with the error. On few pictures that term is mostly chance, and
+    following it undoes what many pictures have averaged.
     """
     kept, at = batch.kept, cut.windows_of(batch.kept)
     condition = begun.assessor(start[kept], remove_mask=batch.remove_mask[kept], severities=forced[kept]).condition
     t = cut.each(batch.t[kept])
-    v = begun.restorer(z_t[at], t, cut.each(condition), *(each[at] for each in told))
-    end = velocity_to_target(v, z_t[at], t).to(z_1.dtype)
-    error = mse_of(end, z_1[at], begun.codec.scale)
-    return z_1.index_copy(0, at, end), batch.t.new_zeros(len(z_1)).index_copy(0, at, error)
+    v = begun.restorer(path.latent[at], t, cut.each(condition), *(each[at] for each in path.origins))
+    end = velocity_to_target(v, path.latent[at], t).to(path.end.dtype)
+    error = mse_of(end, path.end[at], begun.codec.scale)
+    return path.end.index_copy(0, at, end), batch.t.new_zeros(len(path.end)).index_copy(0, at, error)
 
 
 def end_to_end_losses(model: Rar, batch: Batch, stage: Stage) -> Losses:

@@ -66,7 +66,7 @@ def validate(model: Rar, clean: Tensor, severity: float = 0.5, seed: int = 1) ->
         latent = model.codec.encode(batch)
         condition = model.assessor(latent).condition
         once = model.codec.decode(model.move(latent, condition))
-        outcome = settle(rounds(model.assessor, model.move, latent, model.policy))
+        outcome = settle(rounds(model, latent, model.policy))
         final = torch.stack(
             [batch[i] if r.best_round == 0 else model.codec.decode(r.latent)[0] for i, r in enumerate(outcome)]
         )

@@ -17,7 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rar_cli.networks.assessor import AssessorParams, ImageAdapter, present_and_removed
+from rar_cli.networks.adapters import AssessorParams, ImageAdapter
+from rar_cli.networks.assessor import Assessing, present_and_removed
 from rar_cli.networks.large.component import SHARED, Component, checked, hint
 from rar_cli.types import DEGRADATIONS, Assessment
 
@@ -66,8 +67,8 @@ class LanguageParams(Component):
         return AssessorParams(self.channels, self.stem, self.grid, self.adapter_width, heads=1)
 
 
-class LanguageAssessor(nn.Module):
-    """latent -> Assessment; gradients flow from every output to the latent."""
+class LanguageAssessor(Assessing):
+    """latent -> assessment -> condition; gradients flow from every output to the latent."""
 
     def __init__(self, params: LanguageParams, pretrained: bool = False, folder: Path | None = None) -> None:
         super().__init__()
@@ -86,27 +87,29 @@ class LanguageAssessor(nn.Module):
         self.severity_bias = nn.Parameter(torch.full((len(DEGRADATIONS),), -1.5))
         self.text_adapter = QueryAdapter(params)
 
-    def forward(
-        self,
-        latent: Tensor,
-        *,
-        remove_mask: Tensor | None = None,
-        severities: Tensor | None = None,
-        tile: int | None = None,
-    ) -> Assessment:
-        """Assess latent (b, c, h, w); see the small `Assessor.forward`."""
+    def assess(self, latent: Tensor, tile: int | None = None) -> Assessment:
+        """latent (b, c, h, w) -> its assessment; see the small `Assessor.assess`."""
         tokens, _ = self.image_adapter(latent, tile)
         seen = self.into_core(self.encoder(tokens))
         queries = self.queries.expand(seen.shape[0], -1, -1)
-        asked_of_core = torch.cat([seen, queries], dim=1).to(self._core_dtype)
-        output = self.core(inputs_embeds=asked_of_core, attention_mask=causal(asked_of_core), use_cache=False)
+        inputs = torch.cat([seen, queries], dim=1).to(self._core_dtype)
+        output = self.core(inputs_embeds=inputs, attention_mask=causal(inputs), use_cache=False)
         hidden = output.last_hidden_state.to(queries.dtype)
         answers = hidden[:, -queries.shape[1] :]
         score = 100.0 * torch.sigmoid(self.heads(answers[:, 0]).squeeze(-1).float())
         logits = (answers[:, 1:] * self.severity_heads).sum(-1).float() + self.severity_bias
-        found = torch.sigmoid(logits)
-        present, remove = present_and_removed(found, severities, remove_mask)
-        return Assessment(score=score, severities=found, condition=self.text_adapter(hidden, present, remove))
+        severities = torch.sigmoid(logits)
+        return Assessment(score, severities, hidden[:, None], severities[:, None])
+
+    def condition(
+        self, assessment: Assessment, remove: Tensor | None = None, severities: Tensor | None = None
+    ) -> Tensor:
+        """An assessment of b pictures -> condition (b, n, d); see `Assessing.condition`."""
+        assert assessment.hidden is not None
+        assert assessment.by_view is not None
+        hidden = rearrange(assessment.hidden, "b f m d -> (b f) m d")
+        condition: Tensor = self.text_adapter(hidden, *present_and_removed(assessment.by_view, remove, severities))
+        return condition
 
     @property
     def _core_dtype(self) -> torch.dtype:

@@ -42,6 +42,7 @@ class AutoencoderParams(Component):
 class AutoencoderCodec(nn.Module):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, ceil(h/f), ceil(w/f)), scaled as its publisher does."""
 
+    linear = False
     halo_px = 128
     scale: Tensor
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.pictures.images import FORMATS, as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.formats import FORMATS
+from rar_cli.pictures.images import as_8_bit
 
 Photo = NDArray[np.uint8]
 

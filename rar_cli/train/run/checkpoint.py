@@ -1,4 +1,4 @@
-"""The state of a training run on disk: written beside, then swapped in, so that a kill leaves a whole one."""
+"""Checkpoint: the state of a run on disk, written beside and then swapped in, so that a kill leaves a whole one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.errors import UsageError
+from rar_cli.networks.folder import read_json
 from rar_cli.networks.model import RarParams, part_params
 
 
@@ -21,8 +23,8 @@ from rar_cli.networks.model import RarParams, part_params
 class Checkpoint:
     """body, optimizer: as `accelerator` prepared them. average: None where nothing is averaged.
 
-    With an average the main process writes all in one file. Without one every process writes its part
-    through `accelerate`, which is what a sharded model (FSDP) needs; all of them have to call `save`.
+    With an average the main process writes one file. Without one every process writes its part through `accelerate`, as
+    a sharded model (FSDP) needs; then all of them must call `save`.
     """
 
     folder: Path
@@ -36,7 +38,7 @@ class Checkpoint:
             _give_states(self.optimizer)
 
     def save(self, step: int, seconds: float) -> None:
-        """Write the state after `step` steps and so many seconds of training."""
+        """Write the state after `step` steps and `seconds` of training."""
         main = self.accelerator.is_main_process
         fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
         if main:
@@ -62,17 +64,22 @@ class Checkpoint:
             fresh.rename(self.folder)
 
     def load(self) -> tuple[int, float]:
-        """Restore in place; (step, seconds), or (0, 0) where nothing was saved yet.
+        """Restore in place. Returns (step, seconds), or (0, 0) where nothing was saved yet.
 
-        Raises UsageError where what was saved is another model's.
+        Raises UsageError where the checkpoint is of another model.
         """
         folder = _whole(self.folder)
-        if not (folder / "progress.json").exists():
+        progress = _progress(folder)
+        if progress is None:
             return 0, 0.0
         if self.average is None:
             self.accelerator.load_state(str(folder))
         else:
-            tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            try:
+                tensors = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+            except Exception as error:  # torch raises many kinds for a file that is damaged
+                reason = " ".join(str(error).split())[:200]
+                raise UsageError(f"{folder}: cannot be resumed, its state is damaged ({reason})") from error
             try:
                 self.accelerator.unwrap_model(self.body).load_state_dict(tensors["body"])
             except RuntimeError as error:
@@ -81,7 +88,6 @@ class Checkpoint:
                 ) from error
             self.average.load_state_dict(tensors["average"])
             self.optimizer.load_state_dict(tensors["optimizer"])
-        progress = json.loads((folder / "progress.json").read_text())
         return int(progress["step"]), float(progress["seconds"])
 
 
@@ -90,19 +96,36 @@ def model_of(folder: Path) -> RarParams | None:
 
     A run may have begun with weights of other sizes than its config names.
     """
-    progress = _whole(folder) / "progress.json"
-    saved = json.loads(progress.read_text()).get("model") if progress.exists() else None
-    return saved and RarParams(**{name: part_params(name, config) for name, config in saved.items()})
+    progress = _progress(_whole(folder))
+    if progress is None or progress.get("model") is None:
+        return None
+    try:
+        return RarParams(**{name: part_params(name, config) for name, config in progress["model"].items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{folder}: cannot be resumed, its progress.json names no model ({error})") from error
+
+
+def _progress(folder: Path) -> dict[str, Any] | None:
+    """How far a run had come; None where nothing was saved yet. Raises UsageError where that cannot be read."""
+    try:
+        progress = read_json(folder / "progress.json")
+        return {**progress, "step": int(progress["step"]), "seconds": float(progress["seconds"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{folder}: cannot be resumed, its progress.json is damaged ({error})") from error
 
 
 def _whole(folder: Path) -> Path:
-    """Where a kill between two renames left the state."""
+    """The folder of the last whole state; a kill between two renames leaves it as `.old`."""
     return folder if folder.exists() else folder.with_suffix(".old")
 
 
 def _give_states(optimizer: torch.optim.Optimizer) -> None:
-    """A state, all zeros, for every parameter that may learn: the loader of shards misses those that have none
-    because their stage has not come yet."""
+    """Give every parameter that may learn a state of zeros.
+
+    The loader of shards needs one, even for parameters whose stage has not come yet.
+    """
     for group in optimizer.param_groups:
         group["lr"] = 0.0
         for parameter in group["params"]:

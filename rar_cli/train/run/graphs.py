@@ -1,6 +1,6 @@
-"""A step's forward and backward as CUDA graphs: one per shape of batch, captured once and replayed.
+"""Forward and backward as CUDA graphs: one for each shape of batch, captured once and replayed.
 
-A network this small waits for the host otherwise, which launches some thousands of short kernels per step.
+Without them a network this small waits for the host, which launches thousands of short kernels in each step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rar_cli.train.data import Batch
 from rar_cli.train.stages import Losses
 
 WARM_UP = 3
-"""Steps before the capture, on a stream of their own: libraries choose their kernels and take their memory there."""
+"""Steps before the capture, on a stream of their own, in which libraries choose kernels and take memory."""
 
 Step = Callable[[Batch, str], Losses]
 """Forward and backward on a batch that is on the device, for the stage of that name; gradients go to the parameters."""
@@ -33,9 +33,9 @@ class _Graph:
 
 
 class Graphs:
-    """Calls `step` by graphs. Gradients are there when it returns, as if it had been called; those before are gone.
+    """Calls `step` by graphs. Afterwards the gradients are those of this step alone.
 
-    What the step does may depend on the stage and on shapes, never on numbers in the batch.
+    A step may depend on the stage and on shapes, never on numbers in the batch.
     """
 
     def __init__(self, step: Step, parameters: Iterable[nn.Parameter], device: torch.device) -> None:
@@ -46,7 +46,7 @@ class Graphs:
         self.aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, batch: Batch, stage: str) -> Losses:
-        """batch: on the CPU, in 8 bits, best in pinned memory."""
+        """One step on a batch on the CPU, in 8 bits, best in pinned memory."""
         key = (stage, batch.window_px, *(tuple(tensor.shape) for tensor in batch.tensors().values()))
         if key not in self.graphs:
             self.graphs[key] = self._captured(batch, stage)
@@ -60,7 +60,7 @@ class Graphs:
         return found.losses
 
     def _captured(self, batch: Batch, stage: str) -> _Graph:
-        """The step on a batch of these shapes, which stays where the graph expects it."""
+        """The step captured on a batch of these shapes, whose tensors stay where the graph reads them."""
         placed = batch.each(lambda tensor: tensor.to(self.device))
 
         def step() -> Losses:
@@ -86,7 +86,7 @@ class Graphs:
 
 
 def graphs_of(config: TrainConfig, accelerator: Accelerator, step: Step, body: nn.Module) -> Graphs | None:
-    """Where the config asks for them and the device has them. Raises UsageError where they cannot be."""
+    """The graphs, where the config sets them and the device has them. Raises UsageError where they are impossible."""
     if not config.cuda_graphs or accelerator.device.type != "cuda":
         return None
     if accelerator.num_processes > 1 or config.mixed_precision == "fp16" or config.accumulate > 1:

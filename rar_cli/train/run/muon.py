@@ -1,8 +1,8 @@
-"""Muon: every matrix steps along the orthogonal factor of its momentum; all else steps as AdamW does.
+"""Muon: a matrix steps along the orthogonal factor of its momentum; everything else steps as AdamW does.
 
 Jordan et al., "Muon", 2024; scaled after arXiv 2502.16982, Sec. 2.2, so that AdamW's learning rates and weight decay
-hold. torch's own takes no kernels of convolutions, which most of this network is, and computes in bfloat16 always,
-which few CPUs have.
+hold. The Muon of torch takes no kernels of convolutions, which are most of this network, and always computes in
+bfloat16, which few CPUs have (docs/decisions.md#muon).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
-"""Of Newton and Schulz's iteration: singular values come near 1, to a third, which is near enough and quick."""
+"""Of the Newton-Schulz iteration. Singular values come within a third of 1, which is enough."""
 
 SCALE = 0.2
-"""Root mean square of a step in units of the learning rate: what AdamW's steps usually have."""
+"""Root mean square of a step in units of the learning rate, as AdamW's steps usually have."""
 
 LEAST_SIDE, MOST_ROWS = 32, 1024
-"""Smaller matrices are no matrices to speak of; taller ones cost more than they gain."""
+"""Smaller and taller matrices step as AdamW does: the factor costs more than it gains."""
 
 
 def matrices_of(model: nn.Module) -> list[Tensor]:
-    """The weights of linear layers and convolutions that are worth it; a kernel is (out, in * height * width)."""
+    """The weights of linear layers and convolutions that Muon takes; a kernel counts as (out, in * height * width)."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
     return [
         layer.weight
@@ -37,9 +37,9 @@ def matrices_of(model: nn.Module) -> list[Tensor]:
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW whose `matrices` go Muon's way. The state is AdamW's, so a run can go on with either.
+    """AdamW whose `matrices` step by Muon. The state is AdamW's, so a run can resume with either.
 
-    dtype: what orthogonal factors are computed in; bfloat16 is near enough, and quicker where the hardware has it.
+    dtype: of the orthogonal factors; bfloat16 is exact enough, and faster where the hardware has it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of all parameters that have a gradient; those of matrices are used up."""
+        """One step of all parameters that have a gradient. Gradients of matrices are set to None."""
         for group in self.param_groups:
             alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -73,7 +73,7 @@ class Muon(torch.optim.AdamW):
         return super().step(closure)
 
     def _momenta(self, parameters: Sequence[Tensor], decay: float) -> Sequence[Tensor]:
-        """Nesterov's momentum of each; the second moment, with its decay, is kept for AdamW alone."""
+        """Nesterov momentum of each parameter. The second moment is kept up for AdamW only."""
         gradients, means, squares = [], [], []
         for parameter in parameters:
             state, gradient = self.state[parameter], parameter.grad

@@ -13,7 +13,7 @@ from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.run.parts import Parts
-from rar_cli.weights.find import write_manifest
+from rar_cli.weights.manifest import write_manifest
 
 LICENCE = "the terms of the photographs it was trained on"
 

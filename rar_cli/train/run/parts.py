@@ -11,8 +11,8 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, br
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from rar_cli.compute.device import pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
-from rar_cli.engine.engine import pick_device, pick_dtype
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig

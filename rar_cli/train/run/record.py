@@ -10,14 +10,12 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from rar_cli.engine.engine import Engine
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import load_photos
 from rar_cli.train.run.clock import Clock
 from rar_cli.train.run.ledger import Ledger
 from rar_cli.train.run.parts import Parts
 from rar_cli.train.run.request import Say, TrainRequest
-from rar_cli.train.thresholds import courses, fit, held_out
 from rar_cli.train.validation import VALIDATION_PX, centre_crops, validate
 
 LOG_EVERY = 100
@@ -79,16 +77,6 @@ class Record:
         figures = ", ".join(f"{k} {a:.1f}>{b:.1f}>{c:.1f}" for k, (a, b, c) in table.items())
         self.say(f"validation at {step}: {figures}")
         model.train()
-
-    def thresholds(self, step: int) -> None:
-        """Fit the verdict to what the averaged weights do, and keep it with them."""
-        model = self.parts.averaged_model if self.main else None
-        if model is None or self.crops is None:
-            return
-        engine = Engine(model.eval(), str(next(model.parameters()).device))
-        model.policy, figures = fit(courses(engine, *held_out(self.request.valid)))
-        self.ledger.write("thresholds", step=step, policy=vars(model.policy), figures=figures)
-        self.say(f"thresholds: {vars(model.policy)} {figures}")
 
     def end(self, step: int) -> None:
         """The last line: who waits for it finds everything in place."""

@@ -47,7 +47,6 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
     state.save(step, clock.seconds())
     if not request.interrupted():
         record.validation(step, stage_name)
-        record.thresholds(step)
     folder = write_weights(parts, request.out)
     record.end(step)
     return folder

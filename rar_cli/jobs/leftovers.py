@@ -1,0 +1,39 @@
+"""Leftovers: what folders hold and rar leaves out, counted by ending, so that nobody believes it was restored."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from pathlib import PurePath
+
+from rar_cli.pictures.formats import FORMATS
+
+OWN = ("rounds*.jsonl",)
+"""Logs of rar that lie beside pictures."""
+
+
+class Leftovers:
+    """Files that were seen in folders and are no pictures for rar; each counts once, however often it is seen."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def add(self, path: PurePath) -> None:
+        """A file that was not taken; hidden ones and those that rar would read do not count."""
+        name = path.name
+        own = any(fnmatch.fnmatch(name, pattern) for pattern in OWN)
+        if not own and not name.startswith(".") and path.suffix.lower() not in FORMATS:
+            self.seen.add(str(path))
+
+    def __str__(self) -> str:
+        """ "9 left out: 4 cr2, 3 gif, 2 jxl"; empty where there is nothing to say."""
+        kinds = Counter(_ending(name) for name in self.seen)
+        ordered = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+        listed = ", ".join(f"{count} {kind}" for kind, count in ordered)
+        return f"{len(self.seen)} left out: {listed}" if listed else ""
+
+
+def _ending(name: str) -> str:
+    """The ending in lower case; one that is not made of letters and digits is not printed."""
+    ending = PurePath(name).suffix.lower().lstrip(".")
+    return ending if ending.isascii() and ending.isalnum() else "others"

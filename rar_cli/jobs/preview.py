@@ -1,0 +1,49 @@
+"""Preview: what `rar restore` would do with each picture, for `--dry-run`. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+from rar_cli.errors import ImageError
+from rar_cli.jobs.book import OwnBook, Standing
+from rar_cli.jobs.plan import Job
+from rar_cli.jobs.reading import groups_of, read_file
+from rar_cli.jobs.request import Request, engine_of, weights_of
+from rar_cli.jobs.sinks import Sink
+from rar_cli.jobs.target import Target
+from rar_cli.pictures.images import sha256
+
+
+def preview(jobs: Sequence[Job], request: Request, target: Target) -> Iterator[tuple[Job, Standing]]:
+    """Each job with how its output stands. The model is loaded only where an earlier run must be compared."""
+    book = OwnBook(target.known, None, lambda record: None, request.overwrite)
+
+    @cache
+    def fingerprint() -> Callable[[str | None], str]:
+        from rar_cli.jobs.restore import options_of
+
+        weights = weights_of(request)
+        engine = engine_of(request, weights)
+        return options_of(request, engine).fingerprints(engine, weights)
+
+    sink = target.look()
+    for group in groups_of(jobs, request.batch_size, request.shard):
+        for job in group:
+            yield job, _standing(job, sink, book, fingerprint)
+
+
+def _standing(
+    job: Job, sink: Sink | None, book: OwnBook, fingerprint: Callable[[], Callable[[str | None], str]]
+) -> Standing:
+    there = None if sink is None or job.fault else sink.there(job.relative)
+    if there is None or job.source is None or book.overwrite:
+        return Standing.OPEN
+    output = str(job.output)
+    if not book.replaces(output, there):
+        return Standing.FOREIGN
+    try:
+        digest = sha256(read_file(job.source, job.name)[0])
+    except ImageError:
+        return Standing.OPEN  # the run will say what is wrong with it
+    return book.standing(output, there, digest, fingerprint()(job.format))

@@ -1,0 +1,173 @@
+"""`rar restore`: a plan -> lock, log, model, and the stream of its pictures; resuming what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from rar_cli.compute.device import pick_device
+from rar_cli.compute.tracing import profiled
+from rar_cli.engine.engine import Engine
+from rar_cli.errors import UsageError
+from rar_cli.jobs import lock, log, names
+from rar_cli.jobs.batch import Options, Run
+from rar_cli.jobs.book import Book, OwnBook, Stop, Summary
+from rar_cli.jobs.finishing import Finish
+from rar_cli.jobs.plan import Job
+from rar_cli.jobs.reading import groups_of
+from rar_cli.jobs.request import Request, engine_of, weights_of
+from rar_cli.jobs.sinks import sink_for
+from rar_cli.jobs.target import Target
+from rar_cli.jobs.watch import Watch
+from rar_cli.jobs.workers import over_devices, over_ray
+from rar_cli.pictures.remote import is_remote
+from rar_cli.report.gallery import MOST, Gallery
+from rar_cli.report.record import PictureRecord
+from rar_cli.report.words import Choice
+from rar_cli.types import Round
+from rar_cli.weights.manifest import Weights
+
+ENGINES = ("local", "ray")
+
+
+class Reporter(Protocol):
+    """Shows a run as it goes; keeps nothing that grows unless it is shown at the end."""
+
+    def __enter__(self) -> Reporter: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __call__(self, record: PictureRecord) -> None: ...
+
+    def show_round(self, this: Round) -> None:
+        """One round of a picture that is restored alone, as it happens."""
+        ...
+
+    def expect(self, total: int) -> None:
+        """So many pictures are to come."""
+        ...
+
+    @property
+    def records(self) -> list[PictureRecord]:
+        """Records worth showing in the closing table."""
+        ...
+
+
+@dataclass
+class Session:
+    """One run of `rar restore`: what its parts share."""
+
+    request: Request
+    target: Target
+    stop: Stop
+    reporter: Reporter
+    watch: Watch | None = None
+
+    def run(self, jobs: Sequence[Job]) -> Summary:
+        """Do the jobs of a plan, then what `watch` brings, until stopped. Raises UsageError, WeightsError."""
+        request, target = self.request, self.target
+        _ = request.bounds  # before anything slow: bad options fail at once
+        names.check_run(jobs, target.claims(request), target.rounds if request.save_rounds else None)
+        self._check_workers()
+        weights = weights_of(request)
+        with ExitStack() as stack:
+            if target.folder is not None and not is_remote(target.folder):
+                stack.enter_context(lock.held(target.folder, request.shard))
+            path = target.log(request.log, request.shard)
+            round_log = None if path is None else stack.enter_context(log.RoundLog(path))
+            book = OwnBook(target.known, round_log, self.reporter, request.overwrite)
+            stack.enter_context(self.reporter)
+            if self._spread:
+                self._share(jobs, book)
+            else:
+                self._do(jobs, weights, book)
+        book.summary.interrupted = self.stop.signal
+        book.summary.records = self.reporter.records
+        return book.summary
+
+    @property
+    def _spread(self) -> bool:
+        return "," in self.request.device or self.request.engine == "ray"
+
+    def _check_workers(self) -> None:
+        request = self.request
+        if request.engine not in ENGINES:
+            raise UsageError(f"--engine {request.engine}: use {', '.join(ENGINES)}")
+        single = self.target.folder is None or self.watch is not None
+        if self._spread and (single or request.report or request.profile):
+            raise UsageError("several workers: need a folder as OUTPUT, and go without --watch, --report and --profile")
+        for device in request.device.split(",") if request.engine == "local" else ():
+            pick_device(device)
+
+    def _do(self, jobs: Sequence[Job], weights: Weights, book: OwnBook) -> None:
+        """One worker, in this thread."""
+        request, summary = self.request, book.summary
+        gallery = self._gallery(len(jobs)) if request.report is not None else None
+        run = make_run(request, self.target, book, self.stop, weights)
+        run.finish.gallery = gallery
+        if len(jobs) == 1 and self.watch is None:
+            run.on_pass = lambda step: self.reporter.show_round(step.rounds[0])
+        groups = groups_of(jobs, request.batch_size, request.shard)
+        if request.shard.count > 1:
+            groups = iter(mine := list(groups))
+            self.reporter.expect(sum(len(group) for group in mine))
+        with profiled(request.profile) as run.after_group:
+            summary.seconds = run.do(groups, ahead=all(job.source is not None for job in jobs))
+        while self.watch is not None and self.stop.signal is None:
+            new = self.watch(lambda: self.stop.signal is not None)
+            summary.seconds += run.do(groups_of(new, request.batch_size, request.shard))
+        if gallery is not None and request.report is not None:
+            gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
+
+    def _gallery(self, count: int) -> Gallery:
+        choice = Choice(self.request.only, self.request.keep)
+        return Gallery(f"restored into {self.target.text}", count if self.watch is None else MOST, choice)
+
+    def _share(self, jobs: Sequence[Job], book: OwnBook) -> None:
+        """Several workers, over one book."""
+        request = self.request
+        if request.engine == "ray":
+            make = partial(make_run, request, self.target)
+            book.summary.seconds = over_ray(jobs, make, book, request, self.stop)
+        else:
+            kinds = tuple(sorted({pick_device(device).type for device in request.device.split(",")}))
+            runs = [
+                make_run(replace(request, device=device), self.target, book, self.stop, kinds=kinds)
+                for device in request.device.split(",")
+            ]
+            book.summary.seconds = over_devices(jobs, runs, request, self.stop)
+
+
+def make_run(
+    request: Request,
+    target: Target,
+    book: Book,
+    stop: Stop,
+    weights: Weights | None = None,
+    kinds: tuple[str, ...] = (),
+) -> Run:
+    """Load the model and make ready; once per worker.
+
+    weights: where this process has verified them. kinds: of device that share the work, where there are several.
+    """
+    weights = weights or weights_of(request)
+    engine = engine_of(request, weights)
+    options = options_of(request, engine, kinds)
+    rounds = target.rounds_sink() if request.save_rounds else None
+    finish = Finish(sink_for(target.root, book.replaces), book, request.quality, request.provenance, rounds)
+    return Run(engine, weights, options, finish, stop)
+
+
+def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:
+    """What of a request changes the bytes of an output."""
+    return Options(
+        policy=engine.policy.within(request.bounds),
+        quality=request.quality,
+        provenance=request.provenance,
+        save_rounds=request.save_rounds,
+        batch_size=request.batch_size,
+        devices=kinds or (engine.device.type,),
+    )

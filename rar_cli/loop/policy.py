@@ -1,0 +1,205 @@
+"""Policy: what was seen of one picture -> what happens next. Plain numbers, no tensors.
+
+A plan says what one round removes, and how far it goes. The policy makes it, or says why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look, Plan, Verdict
+
+LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
+SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
+
+
+class Policy(Protocol):
+    """Decides for one picture after each assessment."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a user allows."""
+        ...
+
+    def within(self, bounds: Bounds) -> Policy:
+        """The same policy within other bounds."""
+        ...
+
+    def about(self) -> dict[str, object]:
+        """Everything that changes a decision, as JSON has it."""
+        ...
+
+    def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
+        """looks: the input first, the latest last. plans: those that led from each look to the next."""
+        ...
+
+
+class Forecasting(Protocol):
+    """Heads of gain."""
+
+    def expected(self, look: Look, plans: Sequence[Plan]) -> Sequence[Gain]:
+        """What each plan would gain over the picture as it was seen."""
+        ...
+
+    def found(self, before: Look, after: Look) -> Gain:
+        """What the later look is better by."""
+        ...
+
+
+P = TypeVar("P", "FixedPolicy", "SimplePolicy", "GainPolicy")
+
+
+def _about(policy: P) -> dict[str, object]:
+    bounds = {**asdict(policy.bounds), "wanted": sorted(policy.bounds.wanted)}
+    return {"kind": type(policy).__name__, "bounds": bounds}
+
+
+@dataclass(frozen=True)
+class FixedPolicy:
+    """Carries out given plans, whatever is seen: what benchmarks compare with, and how plans are tried."""
+
+    plans: tuple[Plan, ...] = (Plan(),)
+    bounds: Bounds = Bounds()
+
+    def within(self, bounds: Bounds) -> FixedPolicy:
+        """The same plans, of which only what may be removed is removed."""
+        plans = (replace(plan, remove=plan.remove & bounds.wanted) for plan in self.plans)
+        return FixedPolicy(tuple(plan for plan in plans if plan.remove)[: bounds.max_rounds], bounds)
+
+    def about(self) -> dict[str, object]:
+        """Everything that changes a decision, as JSON has it."""
+        return _about(self) | {"plans": [{**asdict(p), "remove": sorted(p.remove)} for p in self.plans]}
+
+    def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
+        """The next plan, as long as there is one."""
+        if len(plans) < len(self.plans):
+            return Decision(Verdict.REPEAT, "planned beforehand", self.plans[len(plans)])
+        return Decision(Verdict.EXHAUSTED, f"{len(self.plans)} rounds used")
+
+
+@dataclass(frozen=True)
+class SimplePolicy:
+    """Accepts a picture or removes everything at once: for weights without heads of gain.
+
+    clear: severity in [0, 1] up to which nothing counts as wrong.
+    """
+
+    clear: float = 0.1
+    bounds: Bounds = Bounds()
+
+    def within(self, bounds: Bounds) -> SimplePolicy:
+        """The same policy within other bounds."""
+        return replace(self, bounds=bounds)
+
+    def about(self) -> dict[str, object]:
+        """Everything that changes a decision, as JSON has it."""
+        return _about(self) | {"clear": self.clear}
+
+    def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
+        """One round for all that is wanted, where any of it is there."""
+        worst = looks[-1].of(*self.bounds.wanted)
+        if plans:
+            return Decision(Verdict.EXHAUSTED, "everything was removed at once")
+        if self.bounds.good_enough(looks[-1]):
+            return Decision(Verdict.ACCEPT, f"score {looks[-1].score:.0f} is good enough")
+        if worst <= self.clear:
+            return Decision(Verdict.ACCEPT, f"nothing to remove: severities at most {worst:.2f}")
+        if not self.bounds.max_rounds:
+            return Decision(Verdict.EXHAUSTED, "no rounds allowed")
+        return Decision(Verdict.REPEAT, f"severity {worst:.2f}", Plan(self.bounds.wanted))
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a plan's expected gain has to pay for, fitted with the heads.
+
+    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: what
+    `--only` lowers the price of a round by, for who names a degradation has seen it.
+    """
+
+    round_db: float = 0.2
+    risk: float = 0.5
+    named_db: float = 2.0
+
+
+@dataclass(frozen=True)
+class GainPolicy:
+    """Of all plans the one whose expected gain is worth most; none where that is not worth a round.
+
+    After a round the heads compare the picture with the one before: a round that more likely lost is put back.
+    """
+
+    forecast: Forecasting = field(repr=False)
+    prices: Prices = Prices()
+    bounds: Bounds = Bounds()
+
+    def within(self, bounds: Bounds) -> GainPolicy:
+        """The same policy within other bounds."""
+        return replace(self, bounds=bounds)
+
+    def about(self) -> dict[str, object]:
+        """Everything that changes a decision, as JSON has it."""
+        return _about(self) | {"prices": asdict(self.prices)}
+
+    def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
+        """Keep what helped; then go on as long as a plan is worth a round."""
+        now = looks[-1]
+        found = self.found(looks, plans) if plans else None
+        if found is not None and found < 0:
+            return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB: put back", found_db=found)
+        if self.bounds.good_enough(now):
+            return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
+        best, gain = self.best(now)
+        if best is None or self.worth(gain) < 0:
+            reason = "nothing may be removed" if best is None else f"another plan would gain {gain.mean_db:+.1f} dB"
+            return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
+        if len(plans) >= self.bounds.max_rounds:
+            reason = f"{self.bounds.max_rounds} rounds used"
+            return Decision(Verdict.EXHAUSTED, reason, expected_db=gain.mean_db, found_db=found)
+        return Decision(Verdict.REPEAT, f"should gain {gain.mean_db:.1f} dB", best, gain.mean_db, found)
+
+    def worth(self, gain: Gain) -> float:
+        """What a gain is worth in dB, less its risk and one round."""
+        price = self.prices.round_db - self.prices.named_db * self.bounds.named
+        return gain.mean_db - self.prices.risk * max(gain.mean_db - gain.low_db, 0.0) - price
+
+    def best(self, look: Look) -> tuple[Plan | None, Gain]:
+        """The plan that is worth most, and its gain; None where nothing may be removed."""
+        trials = list(candidates(look, self.bounds.wanted))
+        if not trials:
+            return None, Gain(0.0, 0.0)
+        gains = self.forecast.expected(look, trials)
+        return max(zip(trials, gains, strict=True), key=lambda pair: self.worth(pair[1]))
+
+    def found(self, looks: Sequence[Look], plans: Sequence[Plan]) -> float:
+        """What the last round gained in dB: what the pair of pictures says, and what was expected of its plan."""
+        (expected,) = self.forecast.expected(looks[-2], plans[-1:])
+        return (self.forecast.found(looks[-2], looks[-1]).mean_db + expected.mean_db) / 2
+
+
+def candidates(look: Look, wanted: frozenset[Degradation], strengths: Sequence[float] = (1.0, 0.5)) -> Iterator[Plan]:
+    """The plans worth comparing: everything, parts of it by kind, and parts of it by what is seen most."""
+    order = sorted(wanted, key=lambda d: -look.severities[PLACE[d]])
+    parts = [
+        wanted, wanted - LIGHT, wanted & LIGHT, wanted & SCENE, wanted - SCENE,
+        wanted - {Degradation.LOW_LIGHT}, wanted - {Degradation.HAZE}, wanted - frozenset(order[:1]),
+        *(frozenset(order[:count]) for count in range(1, 5)), *(frozenset({d}) for d in order[1:4]),
+    ]  # fmt: skip
+    for part in dict.fromkeys(part for part in parts if part):
+        for strength in strengths:  # memory begins anew after a round that leaves something
+            yield Plan(part, strength, restart=part != ALL or strength < 1.0)
+
+
+def stopped(policy: Policy, looks: Sequence[Look], plans: Sequence[Plan]) -> int:
+    """The round that the loop would keep, replayed on looks, the input first, and the plans between them."""
+    kept = 0
+    for index in range(len(looks)):
+        verdict = policy.decide(looks[: index + 1], plans[:index]).verdict
+        if verdict is Verdict.REVERT:
+            return kept
+        kept = index
+        if verdict is not Verdict.REPEAT:
+            return kept
+    return kept

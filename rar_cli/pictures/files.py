@@ -1,0 +1,118 @@
+"""Files: bytes -> disk, whole or not at all; and what other runs left half-written.
+
+A temporary file is locked while its writer lives, so that nobody else takes it for a leftover.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.pictures.remote import is_remote
+
+if sys.platform != "win32":
+    import fcntl
+
+PREFIX, SUFFIX = ".rar-", ".part"
+"""Of temporary files."""
+
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
+"""Errors after which no other file can be written either."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a restored file keeps of the file it was made of: permissions and time of change."""
+
+    mode: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, about: os.stat_result) -> Stamp:
+        """Permissions without set-user-ID, set-group-ID and sticky bits."""
+        return cls(stat.S_IMODE(about.st_mode) & 0o777, about.st_mtime_ns)
+
+
+def write_bytes(data: bytes, path: Path, stamp: Stamp | None = None, ready: Callable[[], None] | None = None) -> None:
+    """Write atomically: a temporary file in the same folder, flushed to disk, then renamed.
+
+    stamp: permissions and time that the file gets; else the user's umask and now. ready: called when the bytes are
+    safe, before they show under their name; what it raises leaves the name as it was. Object stores show a file only
+    once it is whole, so that nothing is renamed there. Raises ImageError where this file cannot be written, UsageError
+    where no file can.
+    """
+    ready = ready or (lambda: None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            ready()
+            path.write_bytes(data)
+        else:
+            _write_locally(data, path, stamp, ready)
+    except OSError as error:
+        if error.errno in FULL:
+            raise UsageError(f"{path}: cannot be written ({error.strerror}); make room and run again") from error
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable[[], None]) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=SUFFIX)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if sys.platform != "win32":
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(data)
+            file.flush()
+            _stamp(temporary, stamp)
+            os.fsync(file.fileno())
+            ready()
+            if sys.platform != "win32":
+                os.replace(temporary, path)  # while the lock is held
+        if sys.platform == "win32":
+            os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _stamp(temporary: str, stamp: Stamp | None) -> None:
+    if stamp is None:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp is private; outputs follow the user's umask
+    else:
+        os.chmod(temporary, stamp.mode)
+        os.utime(temporary, ns=(stamp.modified_ns, stamp.modified_ns))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written below a folder; what a living one writes stays."""
+    for leftover in folder.rglob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError), _unused(leftover) as unused:
+            if unused:
+                leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _unused(path: Path) -> Iterator[bool]:
+    """Whether no living process writes a temporary file; it stays so for the while."""
+    if sys.platform == "win32":
+        yield True  # a file that is open cannot be removed there
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""Second pictures and lost depth: what a file holds beside the picture that is read, named for the warnings."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from rar_cli.pictures.tiff import directories
+
+MOST_SEARCHED = 65_536
+"""Bytes at the beginning of a file of boxes that are searched for its description."""
+
+
+def others_inside(image: Image.Image, data: bytes) -> list[str]:
+    """What of an opened file is not read: further pictures, gain maps, bits beyond 8."""
+    found = [f"{what}: dropped" for what in (_second_pictures(image, data), *_auxiliary(image, data)) if what]
+    bits = _bits(image, data)
+    return found + ([f"{bits} bits for each colour were read as 8"] if bits > 8 else [])
+
+
+def _second_pictures(image: Image.Image, data: bytes) -> str:
+    """Of JPEG: those behind the first; of TIFF: previews and smaller copies."""
+    if image.format == "MPO":
+        return "second picture in the file (preview, gain map, depth or stereo)"
+    inside = image.format == "TIFF" and sum(1 for _ in directories(data)) > 1
+    return "smaller copies in the file" if inside else ""
+
+
+def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
+    """Of HEIF and AVIF: gain maps and depth."""
+    if image.format not in {"HEIF", "AVIF"}:
+        return []
+    found = ["depth map"] * bool(image.info.get("depth_images"))
+    gain = "hdrgainmap" in str(image.info.get("aux", "")) or b"tmap" in data[:64]
+    return found + ["gain map"] * gain
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits for each colour that the file has and Pillow narrows to 8."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    at = data.find(b"av1C", 0, MOST_SEARCHED) if image.format == "AVIF" else -1
+    if at < 0 or at + 7 > len(data):
+        return 8
+    flags = data[at + 6]  # high_bitdepth, twelve_bit
+    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8

@@ -1,0 +1,1 @@
+"""The heads of gain: plans carried out on many pictures, and what is learned from them."""

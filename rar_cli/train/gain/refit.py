@@ -1,0 +1,101 @@
+"""`rar train --gain`: harvest, fit the heads of gain to weights that are there, and write weights with them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rar_cli.engine.engine import Engine
+from rar_cli.engine.options import EngineOptions
+from rar_cli.errors import UsageError
+from rar_cli.networks.adapters import AssessorParams
+from rar_cli.networks.gain import GainHeads
+from rar_cli.networks.model import Rar
+from rar_cli.train.data import load_photos
+from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, said_by
+from rar_cli.train.gain.harvest import harvest
+from rar_cli.train.gain.heads import fit_heads, held_out, read_harvest
+from rar_cli.train.gain.pictures import SIDES, pictures
+from rar_cli.train.run.ledger import Ledger
+from rar_cli.weights.manifest import write_manifest
+
+WIDTH, MEMBERS = 96, 2
+NAMED_DB = 2.0
+"""What `--only` lowers the price of a round by."""
+LICENCE = "the terms of the photographs it was trained on"
+
+
+@dataclass(frozen=True)
+class GainRequest:
+    """data: photographs that no other part was trained on, best of all. weights: a folder to refit. out: where the
+    harvest and the new weights go. hours: of harvesting; 0 fits what is there. interrupted: ends the harvest early."""
+
+    data: Sequence[Path]
+    weights: Path
+    out: Path
+    hours: float = 1.0
+    interrupted: Callable[[], bool] = lambda: False
+
+
+def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
+    """Harvest, fit, choose prices, and return the folder of the new weights."""
+    model = Rar.load(request.weights)
+    shards = request.out / "harvest"
+    if request.hours > 0:
+        photos = load_photos(request.data, min(SIDES), say)
+        until = time.monotonic() + request.hours * 3600
+        engine = Engine(copy.deepcopy(model), EngineOptions())
+        done = harvest(
+            engine, lambda first: pictures(photos, first), shards,
+            lambda: time.monotonic() > until or request.interrupted(), say,
+        )  # fmt: skip
+        say(f"harvest: {done} pictures in {shards}")
+    return fitted(model, [shards], request.out, say)
+
+
+def fitted(model: Rar, shards: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
+    """Weights with heads learned from shards, and prices chosen on held-out photographs; figures go to the ledger.
+
+    What ships learns from all photographs, after the figures were taken on those held out.
+    """
+    gathered = read_harvest(shards)
+    tested = held_out(gathered)
+    grown = with_heads(model, gathered["features"].shape[1])
+    heads = grown.assessor.gain
+    assert isinstance(heads, GainHeads)
+    fit_heads(heads, gathered, ~tested)
+    said = said_by(heads, gathered)
+    grown.prices = chosen_prices(gathered, said, inputs_of(gathered, tested), NAMED_DB)
+    found = figures(gathered, said, tested, grown.prices)
+    ledger = Ledger(out / "training.jsonl")
+    ledger.write("gain", pictures=len(gathered.kinds), prices=asdict(grown.prices), figures=_plain(found))
+    say(f"gain: {json.dumps(_plain(found['policies']))}")
+    fit_heads(heads, gathered, torch.ones_like(tested))
+    folder = out / "weights"
+    grown.save(folder, torch.float16)
+    write_manifest(folder, "rar-s", LICENCE, "trained by rar train; see training.jsonl")
+    return folder
+
+
+def with_heads(model: Rar, features: int) -> Rar:
+    """The same model, with heads of gain that have learned nothing yet. Raises ValueError where features do not fit."""
+    if not isinstance(model.params.assessor, AssessorParams):
+        raise UsageError("--gain: heads of gain are learned by the small assessor alone so far")
+    params = replace(model.params.assessor, gain_width=WIDTH, gain_members=MEMBERS)
+    if features != params.gain_features:
+        raise ValueError(f"the harvest has {features} features, these weights have {params.gain_features}")
+    grown = Rar(replace(model.params, assessor=params), model.prices)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if ".gain." not in name}
+    grown.load_state_dict(kept, strict=False)
+    return grown.eval().requires_grad_(False)
+
+
+def _plain(found: object) -> object:
+    """NumPy's numbers as JSON has them."""
+    return json.loads(json.dumps(found, default=float))

@@ -1,0 +1,157 @@
+"""What lies beside the pixels is kept, or named once; what shows the old picture is removed."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.xmp import without_promises
+from tests.pictures.makers import COMMENT, IPTC, ULTRA_HDR, XMP, file_of, full_exif, iptc_segment, jpeg_with, tiff_of
+
+
+def again(data: bytes, kind: str):
+    """(the file written anew, what is read of it, warnings)."""
+    picture = read_picture(data, "x")
+    encoded, warnings = encode_picture(picture, kind)
+    return encoded, read_picture(encoded, "y"), warnings
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_iptc_survives_and_the_preview_beside_it_does_not(photo, kind):
+    encoded, after, warnings = again(jpeg_with(photo, iptc_segment()), kind)
+    assert after.metadata.iptc == IPTC
+    assert warnings == ()
+    assert b"\x04\x0c\0\0" not in encoded
+
+
+def test_iptc_of_tiff_and_png_comes_back_into_jpeg(photo):
+    first, _ = encode_picture(read_picture(jpeg_with(photo, iptc_segment()), "x"), "TIFF")
+    second, _ = encode_picture(read_picture(first, "x"), "PNG")
+    _, after, _ = again(second, "JPEG")
+    assert after.metadata.iptc == IPTC
+
+
+def test_iptc_that_pillow_and_other_programs_read(photo):
+    from PIL import IptcImagePlugin
+
+    encoded, _, _ = again(jpeg_with(photo, iptc_segment()), "JPEG")
+    found = IptcImagePlugin.getiptcinfo(Image.open(io.BytesIO(encoded)))
+    assert found[(2, 120)] == b"hills"
+    assert found[(2, 80)] == b"Ann"
+
+
+def test_every_comment_of_a_jpeg_survives(photo):
+    data = jpeg_with(photo, (0xFE, COMMENT), (0xFE, b"second"))
+    _, after, _ = again(data, "JPEG")
+    assert set(after.metadata.comments) == {COMMENT, b"second"}
+    _, after, _ = again(data, "PNG")
+    assert {key for key, _ in after.metadata.text} == {"Comment"}
+
+
+def test_what_cannot_be_kept_is_named_once(photo):
+    data = jpeg_with(photo, iptc_segment(), (0xFE, COMMENT), xmp=XMP, exif=full_exif())
+    _, _, warnings = again(data, "BMP")
+    assert warnings == ("BMP holds no EXIF, XMP, IPTC, comment: dropped",)
+
+
+def test_iptc_that_is_too_large_for_jpeg_is_named(photo):
+    large = b"\x1c\x02\x78" + bytes([0x80, 4, 0, 1, 0, 0]) + bytes(65536)
+    picture = read_picture(file_of(Image.fromarray(photo), "PNG"), "x")
+    from dataclasses import replace
+
+    data, warnings = encode_picture(replace(picture, metadata=replace(picture.metadata, iptc=large)), "JPEG")
+    assert "IPTC too large" in warnings[0]
+    assert read_picture(data, "y").size == picture.size
+
+
+def test_texts_of_a_png_survive_at_both_depths(photo):
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_text("Author", "Ann")
+    texts.add_itxt("Title", "Hügel im Regen – früh")
+    texts.add_text("Software", "Camera")
+    data = file_of(Image.fromarray(photo), "PNG", pnginfo=texts, dpi=(300, 300))
+    picture = read_picture(data, "x")
+    deep = picture.pixels.astype(np.uint16) * 257
+    from dataclasses import replace
+
+    for given in (picture, replace(picture, pixels=deep)):
+        marked = replace(given, metadata=given.metadata.with_provenance("rar 0"))
+        encoded, warnings = encode_picture(marked, "PNG")
+        after = read_picture(encoded, "y")
+        found = dict(after.metadata.text)
+        assert (found["Author"], found["Title"]) == ("Ann", "Hügel im Regen – früh")
+        assert after.metadata.dpi == pytest.approx((300, 300), abs=0.1)
+        assert b"Camera; rar 0" in encoded
+        assert warnings == ()
+
+
+def test_previews_in_exif_are_removed(photo):
+    preview = file_of(Image.fromarray(photo[::4, ::4]), "JPEG")
+    data = file_of(Image.fromarray(photo), "JPEG", exif=full_exif(preview))
+    assert preview in data
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        encoded, after, _ = again(data, kind)
+        assert preview not in encoded
+        exif = Image.Exif()
+        exif.load(after.metadata.exif)
+        assert exif[0x010F] == "Maker"
+        assert not exif.get_ifd(1)
+
+
+def test_second_pictures_of_a_jpeg_are_dropped_and_named(photo):
+    first = Image.fromarray(photo)
+    data = file_of(first, "MPO", save_all=True, append_images=[Image.fromarray(photo[::-1].copy())])
+    encoded, _, warnings = again(data, "JPEG")
+    assert "second picture" in warnings[0]
+    assert b"MPF\0" not in encoded
+
+
+def test_a_gain_map_is_dropped_with_a_warning_and_xmp_promises_it_no_more(photo):
+    gain_map = file_of(Image.fromarray(photo[..., 0]), "JPEG")
+    data = file_of(Image.fromarray(photo), "JPEG", xmp=ULTRA_HDR) + gain_map
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        encoded, after, warnings = again(data, kind)
+        assert "gain map" in " ".join(warnings)
+        assert gain_map not in encoded
+        for promise in (b"hdrgm:Version", b"GainMap", b"HasExtendedXMP", b"MotionPhoto", b"Thumbnails"):
+            assert promise not in after.metadata.xmp
+        assert b'xmp:Rating="4"' in after.metadata.xmp
+        assert b'GCamera:BurstID="7"' in after.metadata.xmp
+
+
+def test_xmp_that_promises_nothing_keeps_its_bytes():
+    assert without_promises(XMP) == (XMP, ())
+    rest, gone = without_promises(ULTRA_HDR)
+    assert set(gone) == {"gain map", "pictures inside", "motion", "second part of XMP", "preview"}
+    import xml.etree.ElementTree as Tree
+
+    assert Tree.fromstring(rest) is not None  # still well formed
+
+
+def test_bits_beyond_eight_that_are_not_read_are_named(photo):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    deep = photo.astype(np.uint16) * 257
+    file = heif.from_bytes(mode="RGB;16", size=(photo.shape[1], photo.shape[0]), data=deep.tobytes())
+    buffer = io.BytesIO()
+    file.save(buffer, quality=90)
+    picture = read_picture(buffer.getvalue(), "x")
+    assert picture.pixels.dtype == np.uint8
+    assert "bits for each colour were read as 8" in picture.warnings[0]
+
+
+def test_exif_and_place_survive_in_a_deep_tiff(photo):
+    from dataclasses import replace
+
+    picture = read_picture(tiff_of(photo.astype(np.uint16) * 257, photometric="rgb"), "x")
+    data, warnings = encode_picture(replace(picture, metadata=replace(picture.metadata, exif=full_exif())), "TIFF")
+    assert warnings == ()
+    exif = Image.open(io.BytesIO(data)).getexif()
+    assert exif.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    assert exif.get_ifd(0x8825)[1] == "N"
+    assert np.array_equal(read_picture(data, "y").pixels, picture.pixels)
