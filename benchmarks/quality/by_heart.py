@@ -1,6 +1,6 @@
 """What photographs that training has seen gain more than others: what is known by heart cannot teach.
 
-    python benchmarks/by_heart.py TRAIN VALID --limit 100
+    python benchmarks/quality/by_heart.py TRAIN VALID --limit 100
 
 TRAIN and VALID are folders of clean photographs. The middle of each is degraded in every single way, and restored in
 one round that removes everything. Prints the mean gain in dB on either folder for each degradation, then the gap
@@ -18,8 +18,9 @@ import torch
 
 from rar_cli.bench.metrics import psnr_db
 from rar_cli.engine.engine import load
+from rar_cli.engine.options import EngineOptions
 from rar_cli.networks.model import Rar
-from rar_cli.pictures.images import FORMATS
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.synthesis.pixels import Image, quantise
 from rar_cli.synthesis.recipes import stack
 from rar_cli.train.data.photographs import read_photo
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--weights", default="rar-s")
     options = parser.parse_args()
-    model = load(options.weights, device="cpu").model
+    model = load(options.weights, EngineOptions(device="cpu")).model
     seen, unseen = (
         np.asarray([[gain_db(model, clean, d) for d in DEGRADATIONS] for clean in crops(folder, options.limit)])
         for folder in (options.train, options.valid)
