@@ -29,7 +29,8 @@ from rar_cli.bench.metrics import psnr_db
 from rar_cli.engine.engine import Engine, load
 from rar_cli.engine.restore import restore
 from rar_cli.errors import ImageError
-from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import as_8_bit
 
 Pixels = NDArray[np.uint8]
 Raw = NDArray[Any]
