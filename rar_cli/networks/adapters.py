@@ -58,7 +58,7 @@ class AssessorParams:
     @property
     def gain_features(self) -> int:
         """Numbers of one assessment that the heads of gain read."""
-        return (3 + len(DEGRADATIONS)) * self.width + self.statistics
+        return 2 * self.width + self.statistics
 
     @property
     def condition_tokens(self) -> int:

@@ -154,8 +154,8 @@ class Assessor(Assessing):
 def features_of(hidden: Tensor, statistics: Tensor, views: int) -> Tensor:
     """hidden (f b, m, d) with its queries last, statistics (f b, s) -> what the heads of gain read, (b, k).
 
-    The first token, the mean of the image tokens, every query, and the statistics; means over the f views.
+    The first token, the mean of the image tokens, and the statistics; means over the f views.
     """
     queries = 1 + len(DEGRADATIONS)
-    parts = [hidden[:, 0], hidden[:, 1:-queries].mean(1), hidden[:, -queries:].flatten(1), statistics]
+    parts = [hidden[:, 0], hidden[:, 1:-queries].mean(1), statistics]
     return reduce(torch.cat([part.float() for part in parts], 1), "(f b) k -> b k", "mean", f=views)
