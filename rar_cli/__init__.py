@@ -1,8 +1,8 @@
-"""rar: restore, assess, repeat. Four functions: `load`, `restore`, `assess`, `rounds`.
+"""rar: restore, assess, repeat. Four functions: `restore`, `assess`, `load`, `rounds`.
 
 import rar_cli as rar
-engine = rar.load()                      # shipped weights, verified
-outcome, = rar.restore(engine, image)    # image (1, 3, h, w) float32 in [0, 1]
+result = rar.restore("photo.jpg")      # or bytes, a PIL picture, an array, a tensor, or many of them
+result.save("better.jpg")
 """
 
 from __future__ import annotations
@@ -12,23 +12,28 @@ from typing import TYPE_CHECKING
 from rar_cli.version import __version__
 
 if TYPE_CHECKING:
+    from rar_cli.api import Assessed, Restored, assess, restore
     from rar_cli.engine.engine import load
-    from rar_cli.engine.restore import assess, restore
     from rar_cli.loop.rounds import rounds
+    from rar_cli.networks.model import Rar
 
-__all__ = ["__version__", "assess", "load", "restore", "rounds"]
+__all__ = ["Assessed", "Rar", "Restored", "__version__", "assess", "load", "restore", "rounds"]
 
 
 def __getattr__(name: str) -> object:
     """Import torch only once something needs it."""
+    if name in {"Assessed", "Restored", "assess", "restore"}:
+        from rar_cli import api
+
+        return getattr(api, name)
     if name == "load":
         from rar_cli.engine.engine import load
 
         return load
-    if name in {"assess", "restore"}:
-        from rar_cli.engine import restore as module
+    if name == "Rar":
+        from rar_cli.networks.model import Rar
 
-        return getattr(module, name)
+        return Rar
     if name == "rounds":
         from rar_cli.loop.rounds import rounds
 

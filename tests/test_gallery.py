@@ -153,9 +153,9 @@ def test_restore_writes_a_report_and_a_strip(folder, tmp_path, weights_dir):
     assert text.count('<article class="picture') == 4
     assert "bad.png" in text
     assert 'href="out/a.png"' in text
-    rounds = len(list(out.glob("a.round[0-9].png")))
+    rounds = len(list((out / "rounds").glob("a.png.round[0-9].png")))
     assert rounds >= 1
-    with Image.open(out / "a.rounds.png") as strip:
+    with Image.open(out / "rounds" / "a.png.rounds.png") as strip:
         assert strip.width == 56 * (rounds + 1)
 
 
@@ -177,7 +177,8 @@ def test_a_heat_map_is_as_large_as_its_picture(busy, folder, tmp_path, weights_d
     assert result.exit_code == 0, result.output
     with Image.open(target) as image:
         assert image.size == (56, 48)
-    result = CliRunner().invoke(app, ["assess", str(folder), "--heatmap", str(target), *common])
+    other = tmp_path / "other.png"
+    result = CliRunner().invoke(app, ["assess", str(folder), "--heatmap", str(other), *common])
     assert result.exit_code == 2
     assert "needs one picture" in result.stderr
 

@@ -6,7 +6,7 @@ encode it to assess it, encode it again to restore it. The weights are the same.
 
 from __future__ import annotations
 
-import resource
+import importlib.util
 import statistics
 import sys
 import time
@@ -46,10 +46,14 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
     }
 
 
-def peak_mib(device: torch.device) -> float:
-    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU."""
+def peak_mib(device: torch.device) -> float | None:
+    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU. None where nothing tells it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if importlib.util.find_spec("resource") is None:  # Windows
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

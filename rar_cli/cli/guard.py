@@ -50,7 +50,7 @@ def guarded() -> Iterator[None]:
         if os.environ.get(DEBUG) == "1" and not isinstance(error, RarError):
             raise
         warn(_one_line(error))
-        _let_go_of_streams()
+        _let_go_of_full_streams()
         raise typer.Exit(2) from error
 
 
@@ -69,8 +69,8 @@ def _one_line(error: Exception) -> str:
     return f"this is a bug ({reason}, {where}); please report it with the command and the output under {DEBUG}=1"
 
 
-def _let_go_of_streams() -> None:
-    """Where an output stream takes nothing more, as on a full disk, drop what it holds: Python would try again."""
+def _let_go_of_full_streams() -> None:
+    """Where a stream takes nothing more, as on a full disk, drop what it holds: Python would try again."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

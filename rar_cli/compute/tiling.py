@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,22 @@ Span = tuple[int, int]
 
 EDGE = 0.375
 """Outer fraction of an overlap that counts nothing, for it lacks its surroundings most."""
+
+
+OnTile = Callable[[int, int], None]
+"""(tiles done, tiles in all), of one pass over a picture in tiles."""
+
+_on_tile: ContextVar[OnTile | None] = ContextVar("_on_tile", default=None)
+
+
+@contextmanager
+def tiles_shown(on_tile: OnTile) -> Iterator[None]:
+    """Call `on_tile` after each tile of what runs in this context."""
+    token = _on_tile.set(on_tile)
+    try:
+        yield
+    finally:
+        _on_tile.reset(token)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -125,7 +144,12 @@ def by_windows(
 
 
 def _grid(rows: list[Span], columns: list[Span]) -> Iterator[tuple[Span, Span]]:
-    return ((row, column) for row in rows for column in columns)
+    """Every tile, row by row; each is shown as done when the next one is taken."""
+    on_tile, total = _on_tile.get(), len(rows) * len(columns)
+    for done, place in enumerate(product(rows, columns), 1):
+        yield place
+        if on_tile is not None:
+            on_tile(done, total)
 
 
 def _ramp(start: int, end: int, length: int, overlap: int, device: torch.device) -> Tensor:

@@ -59,7 +59,7 @@ def _record(found: Found | None, engine: Engine, policy: Policy, explained: bool
         return AssessmentRecord(name, error=found.fault)
     try:
         data = sys.stdin.buffer.read() if found is None else read_file(found.source, name)[0]
-        return _assessed(name, read_picture(data, name), engine, policy, explained)
+        return assessed(name, read_picture(data, name), engine, policy, explained)
     except ImageError as error:
         return AssessmentRecord(name, error=str(error))
     except Exception as error:
@@ -67,7 +67,8 @@ def _record(found: Found | None, engine: Engine, policy: Policy, explained: bool
         return AssessmentRecord(name, error=f"{name}: assessing failed ({reason}); try a smaller --tile")
 
 
-def _assessed(name: str, picture: Picture, engine: Engine, policy: Policy, explained: bool) -> AssessmentRecord:
+def assessed(name: str, picture: Picture, engine: Engine, policy: Policy, explained: bool) -> AssessmentRecord:
+    """The record of a picture that could be read."""
     image = picture_to_image(picture)
     assessment = assess(engine, image)
     (look,) = looks_of(assessment)

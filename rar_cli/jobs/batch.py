@@ -69,7 +69,7 @@ class Run:
     """What stays the same over the jobs of one command.
 
     finish: writes each outcome; its sink and book are those of the run. on_pass: gets each round as it is judged.
-    after_group: called when a group of pictures has been restored.
+    before_group: gets the names of the pictures that are restored next. after_group: called when they have been.
     """
 
     engine: Engine
@@ -78,6 +78,7 @@ class Run:
     finish: Finish
     stop: Stop
     on_pass: Callable[[Pass], None] | None = None
+    before_group: Callable[[Sequence[str]], None] | None = None
     after_group: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +97,8 @@ class Run:
 
     def _restore_all(self, groups: Iterable[Group], writer: Writer) -> None:
         for group in groups:
+            if self.before_group is not None:
+                self.before_group([item.job.name for item in group])
             for record, write in self._restore(group):
                 writer.put(record, write)
             if self.stop.signal is not None:

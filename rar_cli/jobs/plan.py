@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rar_cli.errors import UsageError
+from rar_cli.jobs.portable import folds_case, name_fault
 from rar_cli.jobs.walk import STREAM, Found, Selection, find
 from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote, place
@@ -174,12 +175,15 @@ def _same(path: Path, target: Path) -> bool:
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
     owners: dict[str, Job] = {}
+    folds = any(folds_case(job.target) for job in jobs[:1] if job.target is not None)
     sources = {_real(job.source): job for job in jobs if job.source is not None}
     for job in jobs:
         if job.target is None:
             continue
+        if fault := name_fault(job.relative, os.fspath(job.target)):
+            raise UsageError(f"{job.target}: {fault}")
         real = _real(job.target)
-        other = owners.setdefault(real, job)
+        other = owners.setdefault(real.casefold() if folds else real, job)
         if other is not job:
             raise UsageError(
                 f"{other.name} and {job.name} would both become {job.target}: "

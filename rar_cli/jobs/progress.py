@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rar_cli.jobs.pace import Pace
 from rar_cli.report.record import PictureRecord
+from rar_cli.report.tables import shortened
 from rar_cli.report.text import printable
-from rar_cli.report.words import round_line
+from rar_cli.report.words import lasted, round_line
 from rar_cli.types import Round
 
 MOST_ROWS = 200
@@ -18,46 +20,53 @@ MOST_ROWS = 200
 
 LINE_EVERY_S = 60.0
 
+NAME_WIDTH = 40
+"""Of the picture in hand, in the bar."""
+
 
 class Progress:
     """Gets each record as it is finished; prints JSON lines, moves the bar, keeps rows for the table."""
 
-    def __init__(self, total: int, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
-        self.total, self.as_json, self.quiet, self.to_stderr = total, as_json, quiet, to_stderr
+    def __init__(self, pace: Pace, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
+        self.pace, self.as_json, self.quiet, self.to_stderr = pace, as_json, quiet, to_stderr
         self.log_progress = log_progress
         self.records: list[PictureRecord] = []
         self.counts = {"restored": 0, "accepted": 0, "skipped": 0, "failed": 0}
-        self.rounds = 0
-        self.pixels = 0
-        self.started = self.last_line = time.monotonic()
+        self.now = "loading the model"
+        self.last_line = time.monotonic()
         self.bar: Any = None
         self.task: Any = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty() and not self.quiet and not self.log_progress:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[state]}"))
-            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            console = Console(stderr=True)
+            now = TextColumn("{task.description}", markup=False)
+            columns = (BarColumn(bar_width=24), TextColumn("{task.fields[state]}", markup=False), now)
+            self.bar = Bar(*columns, console=console, transient=True)
             self.bar.start()
-            self.task = self.bar.add_task("restore", total=self.total, state="")
+            self.task = self.bar.add_task(self.now, total=None, state="")
+        if self.bar is not None or self.log_progress:
+            self.pace.look_ahead()
+        if self.log_progress:
+            self._line()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.pace.closed.set()
         if self.bar is not None:
             self.bar.stop()
 
     def __call__(self, record: PictureRecord) -> None:
         self.counts[record.status] += 1
-        self.rounds += max(len(record.rounds) - 1, 0)
-        if record.status != "skipped":
-            self.pixels += record.pixels
+        self.pace.add(record.pixels, worked=record.status != "skipped")
         if self.as_json:
             sys.stdout.write(record.to_json() + "\n")
             sys.stdout.flush()
-        elif len(self.records) < MOST_ROWS and (record.status == "failed" or self.total <= MOST_ROWS):
+        elif len(self.records) < MOST_ROWS and (record.status == "failed" or self.pace.total <= MOST_ROWS):
             self.records.append(record)
         if record.error and (self.as_json or self.quiet):
             sys.stderr.write(f"rar: {printable(record.error)}\n")
@@ -65,9 +74,21 @@ class Progress:
 
     def expect(self, total: int) -> None:
         """So many pictures are to come."""
-        self.total = total
+        self.pace.total = total
+
+    def begin(self, names: Sequence[str]) -> None:
+        """These pictures are restored next."""
+        self.pace.begin()
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        self.now = f"{shortened(printable(names[0]), NAME_WIDTH)}{others}" if names else ""
+        self._show()
+
+    def show_tile(self, done: int, total: int) -> None:
+        """So many tiles of a large picture are done."""
         if self.bar is not None:
-            self.bar.update(self.task, total=total)
+            self.bar.update(self.task, description=f"{self.now}, tile {done}/{total}")
+        else:
+            self._show()
 
     def show_round(self, this: Round) -> None:
         """One line per round of a picture that is restored alone: bars on a terminal, plain elsewhere."""
@@ -77,15 +98,27 @@ class Progress:
 
     def _show(self) -> None:
         if self.bar is not None:
-            self.bar.update(self.task, advance=1, state=self._state())
+            total = self.pace.total_px or None
+            self.bar.update(
+                self.task, description=self.now, completed=self.pace.done_px, total=total, state=self.state()
+            )
         elif self.log_progress and time.monotonic() - self.last_line >= LINE_EVERY_S:
-            self.last_line = time.monotonic()
-            print(f"rar: {sum(self.counts.values())}/{self.total} {self._state()}", file=sys.stderr, flush=True)
+            self._line()
 
-    def _state(self) -> str:
-        pace = self.pixels / 1e6 / max(time.monotonic() - self.started, 1e-9)
-        counts = ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
-        return f"{pace:.2f} MP/s, {self.rounds} rounds, {counts}"
+    def _line(self) -> None:
+        self.last_line = time.monotonic()
+        print(f"rar: {self.state()}; {self.now}", file=sys.stderr, flush=True)
+
+    def state(self) -> str:
+        """ "3/40, 1.2 of 16 MP, 0.31 MP/s, 45 s left, 1 failed"."""
+        pace, left = self.pace, self.pace.remaining_s
+        parts = [f"{pace.done}/{pace.total}"]
+        if pace.total_px:
+            parts.append(f"{pace.done_px / 1e6:.1f} of {pace.total_px / 1e6:.1f} MP")
+        if left is not None:
+            parts += [f"{pace.per_second / 1e6:.2f} MP/s", f"{lasted(left)} left"]
+        parts += [f"{self.counts['failed']} failed"] if self.counts["failed"] else []
+        return ", ".join(parts)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from rar_cli.compute.device import pick_device
+from rar_cli.compute.tiling import tiles_shown
 from rar_cli.compute.tracing import profiled
 from rar_cli.engine.engine import Engine
 from rar_cli.errors import UsageError
@@ -48,6 +49,14 @@ class Reporter(Protocol):
 
     def expect(self, total: int) -> None:
         """So many pictures are to come."""
+        ...
+
+    def begin(self, names: Sequence[str]) -> None:
+        """These pictures are restored next."""
+        ...
+
+    def show_tile(self, done: int, total: int) -> None:
+        """So many tiles of a large picture are done."""
         ...
 
     @property
@@ -108,16 +117,20 @@ class Session:
         gallery = self._gallery(len(jobs)) if request.report is not None else None
         run = make_run(request, self.target, book, self.stop, weights)
         run.finish.gallery = gallery
+        run.before_group = self.reporter.begin
         if len(jobs) == 1 and self.watch is None:
             run.on_pass = lambda step: self.reporter.show_round(step.rounds[0])
         groups = groups_of(jobs, request.batch_size, request.shard)
         if request.shard.count > 1:
             groups = iter(mine := list(groups))
             self.reporter.expect(sum(len(group) for group in mine))
-        with profiled(request.profile) as run.after_group:
+        with profiled(request.profile) as run.after_group, tiles_shown(self.reporter.show_tile):
             summary.seconds = run.do(groups, ahead=all(job.source is not None for job in jobs))
+        expected = len(jobs)
         while self.watch is not None and self.stop.signal is None:
             new = self.watch(lambda: self.stop.signal is not None)
+            expected += len(new)
+            self.reporter.expect(expected)
             summary.seconds += run.do(groups_of(new, request.batch_size, request.shard))
         if gallery is not None and request.report is not None:
             gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
@@ -133,9 +146,8 @@ class Session:
             make = partial(make_run, request, self.target)
             book.summary.seconds = over_ray(jobs, make, book, request, self.stop)
         else:
-            kinds = tuple(sorted({pick_device(device).type for device in request.device.split(",")}))
             runs = [
-                make_run(replace(request, device=device), self.target, book, self.stop, kinds=kinds)
+                make_run(replace(request, device=device), self.target, book, self.stop, kinds=kinds_of(request))
                 for device in request.device.split(",")
             ]
             book.summary.seconds = over_devices(jobs, runs, request, self.stop)
@@ -159,6 +171,11 @@ def make_run(
     rounds = target.rounds_sink() if request.save_rounds else None
     finish = Finish(sink_for(target.root, book.replaces), book, request.quality, request.provenance, rounds)
     return Run(engine, weights, options, finish, stop)
+
+
+def kinds_of(request: Request) -> tuple[str, ...]:
+    """The kinds of device that share the work. Raises UsageError where one is not there."""
+    return tuple(sorted({pick_device(device).type for device in request.device.split(",")}))
 
 
 def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:

@@ -17,6 +17,7 @@ from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.folder import load_part, params_of, read_about, read_json, usable, write_about, write_part
 from rar_cli.networks.gain import Forecast
+from rar_cli.networks.hub import HubModel
 from rar_cli.networks.large.assessor import LanguageAssessor, LanguageParams
 from rar_cli.networks.large.codec import AutoencoderCodec, AutoencoderParams
 from rar_cli.networks.large.restorer import TransformerParams, TransformerRestorer
@@ -65,7 +66,7 @@ class RarParams:
             raise ValueError(f"the assessor makes a condition of {made}, the restorer takes {taken}")
 
 
-class Rar(nn.Module):
+class Rar(nn.Module, HubModel):
     """The whole model. prices: what a plan has to gain, fitted with these weights.
 
     pretrained: take the public components' weights from where their params say; else random ones.

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
+import importlib.util
 import os
+import secrets
 import stat
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.pictures.remote import is_remote
 
-if sys.platform != "win32":
-    import fcntl
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+"""Locks of files; Windows has none, and needs none: a file that is open cannot be removed there."""
 
 PREFIX, SUFFIX = ".rar-", ".part"
 """Of temporary files."""
@@ -64,19 +66,19 @@ def write_bytes(data: bytes, path: Path, stamp: Stamp | None = None, ready: Call
 
 
 def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable[[], None]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=SUFFIX)
+    handle, temporary = _temporary(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            if sys.platform != "win32":
+            if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.write(data)
             file.flush()
             _stamp(temporary, stamp)
             os.fsync(file.fileno())
             ready()
-            if sys.platform != "win32":
+            if fcntl is not None:
                 os.replace(temporary, path)  # while the lock is held
-        if sys.platform == "win32":
+        if fcntl is None:
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -84,12 +86,17 @@ def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable
         raise
 
 
+def _temporary(folder: Path) -> tuple[int, str]:
+    """A new file that follows the user's umask: the system applies it, so that no thread sees it changed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        name = str(folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, flags, 0o666), name
+
+
 def _stamp(temporary: str, stamp: Stamp | None) -> None:
-    if stamp is None:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp is private; outputs follow the user's umask
-    else:
+    if stamp is not None:
         os.chmod(temporary, stamp.mode)
         os.utime(temporary, ns=(stamp.modified_ns, stamp.modified_ns))
 
@@ -105,8 +112,8 @@ def sweep(folder: Path) -> None:
 @contextlib.contextmanager
 def _unused(path: Path) -> Iterator[bool]:
     """Whether no living process writes a temporary file; it stays so for the while."""
-    if sys.platform == "win32":
-        yield True  # a file that is open cannot be removed there
+    if fcntl is None:
+        yield True
         return
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:

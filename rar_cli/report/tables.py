@@ -118,7 +118,8 @@ def bench_table(result: Record, console: Console) -> None:
         stages = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in about["stage_seconds"].items())
         console.print(
             f"cost: {result['megapixels_per_second'] or 0:.2f} MP/s; {about['width']}x{about['height']}: {stages}; "
-            f"{about['flops_per_pixel'] / 1e3:.0f} kFLOP per pixel and round; peak {about['peak_mib']:.0f} MiB; "
+            f"{about['flops_per_pixel'] / 1e3:.0f} kFLOP per pixel and round; "
+            f"peak {_figure(about['peak_mib'], '.0f')} MiB; "
             f"a round of a disjoint loop takes {about['disjoint_over_closed']:.2f} times as long",
             highlight=False,
         )

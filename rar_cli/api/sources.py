@@ -1,0 +1,124 @@
+"""Whatever holds a picture -> pictures: paths, bytes, PIL, numpy arrays, tensors, one or many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from rar_cli.errors import UsageError
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import Picture
+from rar_cli.pictures.metadata import Metadata
+
+Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
+"""One picture: a file's path or bytes, a PIL picture, an array (h, w) or (h, w, 1 to 4), or a tensor (1 or 3, h, w).
+Arrays and tensors are uint8 or uint16 at full range, or float in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One picture as it was given. data: the bytes of its file, where there is one. kind: file, pil, array or tensor.
+
+    channels: of an array or tensor; 0 for an array (h, w).
+    """
+
+    name: str
+    picture: Picture
+    kind: str = "file"
+    data: bytes | None = None
+    channels: int = 3
+
+
+def is_many(source: Any) -> bool:
+    """Whether a source is several pictures: a batch of four axes, or anything that holds sources one by one."""
+    if isinstance(source, np.ndarray | Tensor):
+        return source.ndim == 4
+    return not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+
+
+def given_many(sources: Iterable[Source]) -> Iterator[Given]:
+    """Each of several pictures, named by its place where it has no name."""
+    if not isinstance(sources, Iterable):
+        raise UsageError(
+            f"{type(sources).__name__} is no picture: give a path, bytes, a PIL picture, an array or a tensor"
+        )
+    for place, source in enumerate(sources):
+        yield given(source, f"picture {place}")
+
+
+def given(source: Source, name: str = "picture") -> Given:
+    """One picture. Raises ImageError where a file cannot be read, UsageError for what is no picture."""
+    if isinstance(source, str | os.PathLike):
+        return _from_path(Path(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+        return Given(name, read_picture(data, name), data=data)
+    if isinstance(source, Image.Image):
+        return Given(getattr(source, "filename", "") or name, _from_pil(source), "pil")
+    if isinstance(source, Tensor):
+        return _from_tensor(source, name)
+    if isinstance(source, np.ndarray):
+        return Given(name, _from_array(source, name), "array", channels=0 if source.ndim == 2 else source.shape[2])
+    raise UsageError(f"{type(source).__name__} is no picture: give a path, bytes, a PIL picture, an array or a tensor")
+
+
+def _from_path(path: Path) -> Given:
+    from rar_cli.jobs.reading import read_file
+
+    data, _ = read_file(path, str(path))
+    return Given(str(path), read_picture(data, str(path)), data=data)
+
+
+def _from_pil(image: Image.Image) -> Picture:
+    """Upright, with EXIF, profile and XMP; 16-bit grey stays deep."""
+    upright = ImageOps.exif_transpose(image)
+    exif = upright.getexif()
+    info = upright.info
+    metadata = Metadata(exif.tobytes() if exif else None, info.get("icc_profile"), info.get("xmp"))
+    if upright.mode.startswith("I;16"):
+        return _picture(np.asarray(upright).astype(np.uint16), metadata)
+    grey, clear = upright.mode in {"1", "L", "LA"}, upright.has_transparency_data
+    return _picture(
+        np.array(upright.convert(("LA" if clear else "L") if grey else "RGBA" if clear else "RGB")), metadata
+    )
+
+
+def _from_tensor(tensor: Tensor, name: str) -> Given:
+    if tensor.ndim != 3 or tensor.shape[0] not in {1, 3}:
+        raise UsageError(f"{name}: a tensor (1 or 3, h, w) or a batch of them is needed, got {tuple(tensor.shape)}")
+    whole = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
+    array = whole.permute(1, 2, 0).contiguous().numpy()
+    return Given(name, _from_array(array, name), "tensor", channels=tensor.shape[0])
+
+
+def _from_array(array: NDArray[Any], name: str) -> Picture:
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {1, 2, 3, 4}) or 0 in array.shape:
+        raise UsageError(f"{name}: an array (h, w) or (h, w, 1 to 4) is needed, got {array.shape}")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.max() > 1.5:
+            raise UsageError(f"{name}: floats in [0, 1] are needed, got up to {array.max():g}; divide by 255?")
+        return _picture(np.clip(array, 0.0, 1.0).astype(np.float32))
+    if array.dtype not in (np.uint8, np.uint16):
+        raise UsageError(f"{name}: uint8, uint16 or float is needed, got {array.dtype}")
+    return _picture(array.copy())
+
+
+def _picture(pixels: NDArray[Any], metadata: Metadata = Metadata()) -> Picture:
+    """(h, w) or (h, w, 1 to 4) -> a picture that is written as PNG or, of floats, as TIFF."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    channels = pixels.shape[2]
+    alpha = np.ascontiguousarray(pixels[..., -1]) if channels in {2, 4} else None
+    colour = pixels[..., : channels - (alpha is not None)]
+    grey = colour.shape[2] == 1
+    kind = "TIFF" if pixels.dtype.kind == "f" else "PNG"
+    return Picture(np.ascontiguousarray(np.repeat(colour, 3, axis=2) if grey else colour), kind, alpha, grey, metadata)

@@ -1,0 +1,234 @@
+"""Python in three lines: whatever holds a picture goes in, a result that holds one comes out."""
+
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import rar_cli as rar
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.loop.policy import FixedPolicy
+from rar_cli.types import DEGRADATIONS, Bounds, Degradation, Plan
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def engine(busy):
+    """An engine that always makes one round."""
+    from rar_cli.engine.engine import Engine
+    from rar_cli.engine.options import EngineOptions
+
+    made = Engine(busy, EngineOptions("cpu", "float32"))
+    made.policy = FixedPolicy((Plan(),))
+    return made
+
+
+@pytest.fixture
+def content(engine):
+    """The same, which leaves every picture alone."""
+    engine.policy = FixedPolicy(())
+    return engine
+
+
+def encoded(photo, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_one_picture_comes_out_the_same_from_every_kind_of_source(engine, photo, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(photo))
+    wanted = rar.restore(photo, engine=engine).picture
+    assert wanted.dtype == np.uint8
+    assert not np.array_equal(wanted, photo)
+    for source in (path, str(path), path.read_bytes(), Image.open(path)):
+        result = rar.restore(source, engine=engine)
+        assert isinstance(result.picture, Image.Image)
+        assert np.array_equal(np.asarray(result.picture), wanted)
+    tensor = torch.from_numpy(photo).permute(2, 0, 1)
+    result = rar.restore(tensor, engine=engine)
+    assert result.picture.shape == (3, 48, 56)
+    assert np.array_equal(result.picture.permute(1, 2, 0).numpy(), wanted)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (3,), (4,)], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_an_array_keeps_its_axes_and_depth(engine, shape, dtype):
+    generator = np.random.default_rng(0)
+    pixels = generator.random((33, 41, *shape))
+    if np.dtype(dtype).kind == "u":
+        pixels = (pixels * np.iinfo(dtype).max).astype(dtype)
+    result = rar.restore(pixels.astype(dtype), engine=engine)
+    assert result.picture.shape == pixels.shape
+    assert result.picture.dtype == (np.float32 if np.dtype(dtype).kind == "f" else dtype)
+    if shape in {(2,), (4,)}:
+        assert np.allclose(result.picture[..., -1], pixels[..., -1])  # alpha stays
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+def test_a_batch_is_many(engine, dtype):
+    batch = torch.rand(2, 3, 32, 40)
+    batch = (batch * 255).to(dtype) if dtype is torch.uint8 else batch.to(dtype)
+    results = rar.restore(batch, engine=engine)
+    assert [r.picture.shape for r in results] == [(3, 32, 40)] * 2
+    assert len(rar.restore(np.zeros((3, 16, 16, 3), np.uint8), engine=engine)) == 3
+    grey = rar.restore(torch.rand(1, 20, 20), engine=engine)
+    assert grey.picture.shape == (1, 20, 20)
+
+
+def test_many_sources_may_be_of_all_kinds(engine, photo, tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(photo))
+    results = rar.restore([tmp_path / "a.png", photo, encoded(photo)], engine=engine)
+    assert [r.record.input for r in results] == [str(tmp_path / "a.png"), "picture 1", "picture 2"]
+    assert [a.record.input for a in rar.assess((each for each in [photo, photo]), engine=engine)] == [
+        "picture 0", "picture 1",
+    ]  # fmt: skip
+
+
+def test_a_result_always_holds_a_picture_its_record_and_rounds(content, photo):
+    result = rar.restore(photo, engine=content)
+    assert result.accepted
+    assert np.array_equal(result.picture, photo)
+    assert result.record.status == "accepted"
+    assert len(result.rounds) == 1
+    assert result.record.as_dict()["rounds"][0]["round"] == 0
+    assert repr(result).startswith("<Restored picture, 56x48: ")
+
+
+def test_what_was_left_alone_is_saved_byte_for_byte(content, photo, tmp_path):
+    data = encoded(photo, "JPEG", quality=70)
+    result = rar.restore(data, engine=content)
+    assert result.save(tmp_path / "sub" / "x.jpg").read_bytes() == data
+    with Image.open(result.save(str(tmp_path / "x.webp"))) as image:
+        assert image.format == "WEBP"
+    with pytest.raises(UsageError, match=r"\.xyz is none that rar writes; use \.jpg"):
+        result.save(tmp_path / "x.xyz")
+
+
+def test_saving_keeps_metadata_and_names_rar(engine, photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    result = rar.restore(encoded(photo, "JPEG", exif=exif.tobytes(), dpi=(300, 300)), engine=engine)
+    with Image.open(result.save(tmp_path / "x.jpg")) as image:
+        assert image.getexif()[0x010F] == "a maker"
+        assert image.getexif()[0x0131].startswith(f"rar {rar.__version__} (")
+        assert image.info["dpi"] == (300, 300)
+    pil = Image.open(io.BytesIO(encoded(photo, "JPEG", exif=exif.tobytes())))
+    with Image.open(rar.restore(pil, engine=engine).save(tmp_path / "y.png")) as image:
+        assert image.getexif()[0x010F] == "a maker"
+
+
+def test_a_turned_pil_picture_comes_back_upright(content, photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = Image.open(io.BytesIO(encoded(photo, "JPEG", exif=exif.tobytes())))
+    assert rar.restore(turned, engine=content).picture.size == (48, 56)
+
+
+def test_a_notebook_shows_before_rounds_and_after(engine, photo):
+    engine.policy = FixedPolicy((Plan(), Plan()))
+    shown = rar.restore(photo, engine=engine)._repr_html_()
+    assert re.findall("<figcaption>(.*?)</figcaption>", shown) == ["before", "step 1", "step 2", "after"]
+    assert shown.count("data:image/webp;base64,") == 4
+    assert "Score" in shown
+    engine.policy = FixedPolicy(())
+    assert re.findall("<figcaption>(.*?)</figcaption>", rar.restore(photo, engine=engine)._repr_html_()) == ["as it is"]
+    evil = rar.assess(photo, engine=engine)
+    assert "<img" in evil._repr_html_()
+
+
+def test_options_reach_the_policy(engine, photo):
+    seen = []
+
+    class Spy(FixedPolicy):
+        def within(self, bounds):
+            seen.append(bounds)
+            return FixedPolicy(())
+
+    engine.policy = Spy()
+    rar.restore(photo, only="rain, haze", max_rounds=2, accept=70, engine=engine)
+    rar.restore(photo, keep=["noise"], engine=engine)
+    assert seen[0] == Bounds(2, 70, frozenset({Degradation.RAIN, Degradation.HAZE}), True)
+    assert seen[1].wanted == frozenset(DEGRADATIONS) - {Degradation.NOISE}
+
+
+def test_assess_says_what_is_wrong(engine, photo):
+    found = rar.assess(photo, engine=engine)
+    assert 0 <= found.score <= 100
+    assert set(found.degradations) == set(DEGRADATIONS)
+    assert found.band in repr(found)
+    assert found.record.verdict in {"accept", "restore"}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda e: rar.restore(7, engine=e), UsageError, "int is no picture"),
+        (lambda e: rar.restore([7], engine=e), UsageError, "int is no picture"),
+        (lambda e: rar.restore(b"x", engine=e), ImageError, "picture: "),
+        (lambda e: rar.restore("nowhere.png", engine=e), ImageError, "nowhere.png"),
+        (lambda e: rar.restore(np.zeros((4, 4, 5), np.uint8), engine=e), UsageError, "(h, w, 1 to 4)"),
+        (lambda e: rar.restore(np.zeros((4, 4), np.int64), engine=e), UsageError, "int64"),
+        (lambda e: rar.restore(np.full((4, 4), 255.0), engine=e), UsageError, "divide by 255?"),
+        (lambda e: rar.restore(torch.zeros(4, 5, 5), engine=e), UsageError, "(1 or 3, h, w)"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), only="dust", engine=e), UsageError, "dust"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), strength=101, engine=e), UsageError, "0 to 100"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), engine=3), UsageError, "rar.load()"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(engine, call, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        call(engine)
+
+
+def test_strength_0_is_the_input(engine, photo):
+    assert np.array_equal(rar.restore(photo, strength=0, engine=engine).picture, photo)
+
+
+def test_weights_are_loaded_once_by_name(weights_dir, photo):
+    from rar_cli.api.calls import _engine
+
+    rar.restore(photo, engine=str(weights_dir))
+    assert _engine(str(weights_dir)) is _engine(str(weights_dir))
+    assert rar.restore(photo, engine=str(weights_dir)).record.weights == "tiny"
+
+
+OUTSIDE = """
+from pathlib import Path
+
+import numpy as np
+import rar_cli as rar
+from typing_extensions import assert_type
+
+one = rar.restore("a.jpg", only=["rain"], strength=50, max_rounds=2)
+assert_type(one, rar.Restored)
+many = rar.restore([Path("a.jpg"), b"", np.zeros((2, 2, 3), np.uint8)])
+assert_type(many, list[rar.Restored])
+assert_type(one.save("b.jpg"), Path)
+assert_type(one.score, float)
+assert_type(rar.assess("a.jpg").degradations, dict[str, float])
+assert_type(rar.assess(["a.jpg"]), list[rar.Assessed])
+engine = rar.load()
+rar.restore("a.jpg", engine=engine)
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_the_public_surface_from_outside(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "program.py").write_text(OUTSIDE)
+    (tmp_path / "wrong.py").write_text('import rar_cli as rar\nrar.restore("a.jpg", strngth=50)\nrar.restore(7)\n')
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "program.py"]
+    environment = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin", "HOME": str(tmp_path)}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options)
+    assert done.returncode == 0, done.stdout
+    wrong = subprocess.run([*command[:-1], "wrong.py"], **options).stdout
+    assert wrong.count("error: No overload variant") == 2, wrong
+    assert (ROOT / "rar_cli" / "py.typed").exists()
