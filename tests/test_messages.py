@@ -224,7 +224,7 @@ def test_what_the_machine_lacks_is_said_as_such(monkeypatch, error, message):
 
 
 def test_a_full_standard_output_or_error_is_exit_2_without_a_traceback():
-    command = [sys.executable, "-m", "rar_cli", "download-weights", "--list", "--json"]
+    command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "rar_cli", "download-weights", "--list", "--json"]
     with open("/dev/full", "w") as full:
         result = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
         assert result.returncode == 2

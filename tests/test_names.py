@@ -257,6 +257,7 @@ def test_mode_and_time_of_the_file_are_kept(rar, folder, tmp_path, accept):
 
 def test_the_log_holds_the_digest_of_each_output(rar, folder, tmp_path):
     rar("restore", folder, tmp_path / "out", *ALWAYS)
+    assert len(records(tmp_path / "out")) == 3
     for record in records(tmp_path / "out"):
         with open(record["output"], "rb") as file:
             assert hashlib.sha256(file.read()).hexdigest() == record["output_sha256"]
