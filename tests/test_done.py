@@ -69,7 +69,7 @@ def test_other_weights_and_another_format_under_the_same_name_are_compared(rar, 
     assert "1 skipped" in rar(*one).stdout
     assert "1 restored" in rar(*one, "--format", "jpg").stdout
     assert (tmp_path / "x.png").read_bytes()[:2] == b"\xff\xd8"
-    from rar_cli.weights.find import write_manifest
+    from rar_cli.weights.manifest import write_manifest
 
     next(busy.parameters()).data.mul_(1.01)
     busy.save(weights_dir)
