@@ -160,7 +160,7 @@ def test_their_own_kind_is_taken_again(rar, folder, tmp_path):
     for _ in range(2):
         rar("restore", folder, tmp_path / "out", *ALWAYS, *options, "--overwrite")
     assert len((tmp_path / "l.jsonl").read_text().splitlines()) == 6
-    assert "<title>rar" in (tmp_path / "r.html").read_text()
+    assert '<meta name="generator" content="rar">' in (tmp_path / "r.html").read_text()
 
 
 def test_a_place_that_cannot_be_written_is_said_before_any_work(rar, folder, tmp_path):

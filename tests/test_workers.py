@@ -174,7 +174,9 @@ def test_what_several_workers_cannot_do_is_said(many, weights_dir, tmp_path, mor
 
 
 def test_an_unknown_engine_and_a_missing_device_are_said(many, weights_dir, tmp_path):
-    assert "use local, ray" in run(many, tmp_path / "a", "--weights", weights_dir, "--engine", "spark").stderr
+    unknown = run(many, tmp_path / "a", "--weights", weights_dir, "--engine", "spark")
+    assert unknown.exit_code == 2
+    assert all(word in unknown.stderr for word in ("spark", "local", "ray"))
     assert "not available" in run(many, tmp_path / "b", "--weights", weights_dir, "--device", "cpu,cuda:7").stderr
 
 

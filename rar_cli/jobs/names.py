@@ -51,7 +51,9 @@ def _is_log(head: bytes) -> bool:
 
 
 def _is_report(head: bytes) -> bool:
-    return head.lstrip().lower().startswith(b"<!doctype html") and b"<title>rar" in head
+    """A page that says so; the title is that of reports of rar 0.1."""
+    marks = b'<meta name="generator" content="rar">', b"<title>rar: "
+    return head.startswith(b"<!doctype html") and any(mark in head for mark in marks)
 
 
 def _is_trace(head: bytes) -> bool:
