@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
-SCRIPT = ROOT / "benchmarks" / "camera_noise.py"
+SCRIPT = ROOT / "benchmarks" / "quality" / "camera_noise.py"
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_a_second_run_does_only_what_is_missing_or_changed(rar, folder, tmp_path
     Image.new("RGB", (40, 40), "red").save(folder / "a.png")
     assert "1 skipped" in rar("restore", folder, out, *ALWAYS).stdout
     assert (out / "b.jpg").exists()
-    assert "0 skipped" not in rar("restore", folder, out, *ALWAYS, "--max-rounds", 1).stdout
+    assert "skipped" not in rar("restore", folder, out, *ALWAYS, "--max-rounds", 1).stdout
     assert "skipped" not in rar("restore", folder, out, *ALWAYS, "--max-rounds", 1, "--overwrite").stdout
 
 
@@ -253,7 +253,7 @@ def test_options_change_the_output_as_they_say(rar, folder, tmp_path):
     small, big = (out("--format", "jpg", "--quality", q) / "a.jpg" for q in (30, 98))
     assert small.stat().st_size < big.stat().st_size
     rounds = out("--save-rounds")
-    assert list(rounds.rglob("a.png.round1.png"))
+    assert (rounds / "rounds" / "a.png.round1.png").exists()
     plain, marked = out("--no-provenance") / "a.png", out() / "a.png"
     with Image.open(marked) as image:
         assert f"rar {__version__}" in image.getexif()[0x0131]

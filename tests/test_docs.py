@@ -1,6 +1,7 @@
 """The documents say what the code does, in short sentences."""
 
 import ast
+import inspect
 import re
 import shlex
 import sys
@@ -10,6 +11,7 @@ from dataclasses import fields
 import pytest
 import typer.main
 
+import rar_cli
 from rar_cli.bench import NEEDED
 from rar_cli.cli import app
 from rar_cli.networks.adapters import AssessorParams
@@ -243,3 +245,23 @@ def test_the_image_runs_offline_as_an_ordinary_user():
     assert "HF_HUB_OFFLINE=1" in last
     assert last.index("USER rar") < last.index("ENTRYPOINT")
     assert "docs/man" not in (ROOT / ".dockerignore").read_text(), "the wheel needs the man page"
+
+
+def test_the_page_on_python_names_what_is_there():
+    page = (ROOT / "docs/python.md").read_text()
+    for block in blocks(page, "python"):
+        compile(block, "docs/python.md", "exec")
+    arguments, attributes = re.findall(r"\| (?:argument|attribute) \|.*?\n\|---\|---\|\n(.*?)\n\n", page, re.S)
+    given = set(re.findall(r"^\| (.+?) \|", arguments, re.M))
+    named = {name for cell in given for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(inspect.signature(rar_cli.restore).parameters) - {"source"}
+    for cell in re.findall(r"^\| (.+?) \|", attributes, re.M):
+        for name in re.findall(r"`(\w+)", cell):
+            assert name in dir(rar_cli.Restored) or name in {f.name for f in fields(rar_cli.Restored)}, name
+
+
+def test_every_benchmark_is_in_the_table_of_its_folder():
+    page = (ROOT / "benchmarks/README.md").read_text()
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        if "\ndef main(" in path.read_text():
+            assert f"python {name_of(path)}" in page, name_of(path)

@@ -4,6 +4,8 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import WeightsError
+from rar_cli.weights import download as downloading
 from rar_cli.weights import transfer as module
 from rar_cli.weights.download import download, inventory, verify_here
 from rar_cli.weights.find import cached, find
@@ -130,6 +133,24 @@ def test_two_processes_at_once_fetch_it_once(server, weights_dir, tmp_path):
         process.stdout.close()
         process.stderr.close()
     assert server.requests[CODEC] == 1
+
+
+def test_of_two_downloads_at_once_one_waits(server, weights_dir, monkeypatch):
+    server.put(weights_dir)
+    inside, most, fetch_all = [], [], downloading._fetch_all
+
+    def slowly(*given):
+        inside.append(given)
+        most.append(len(inside))
+        time.sleep(0.3)
+        inside.pop()
+        return fetch_all(*given)
+
+    monkeypatch.setattr(downloading, "_fetch_all", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: download("mine", server.url), range(2)))
+    assert most == [1]  # the second waited, and found them whole
+    assert found[0] == found[1]
 
 
 def test_a_folder_serves_as_a_mirror_and_verify_finds_what_rots(weights_dir, tmp_path):

@@ -30,7 +30,8 @@ def test_configs_of_the_wrong_json_type_are_refused(weights_dir, file):
 
 VALUES = {
     "rar.json": [
-        {"policy": None}, {"policy": []}, {"policy": {"max_rounds": "4"}}, {"policy": {"unknown": 1}},
+        {"prices": None}, {"prices": []}, {"prices": {"risk": "4"}}, {"prices": {"unknown": 1}},
+        {"prices": {"risk": float("nan")}},
         {"format": {"x": 1}}, {"format": 1e400},
     ],
     "codec/config.json": [{"factor": 0}, {"channels": -48}, {"width": "8"}, {"factor": 1e400}, {"kind": []}],

@@ -208,7 +208,7 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     monkeypatch.setattr("rar_cli.train.gain.pictures.BATCH_PIXELS", 4 * 32**2)
     monkeypatch.setattr("rar_cli.train.gain.refit.load_photos", lambda folders, least, say: photos)
     told = []
-    request = GainRequest([tmp_path], weights_dir, tmp_path / "out", 1.0, lambda: len(told) > 4)
+    request = GainRequest([tmp_path], weights_dir, tmp_path / "out", [], 1.0, lambda: len(told) > 4)
     folder = refit(request, told.append)
     loaded = Rar.load(folder)
     assert isinstance(loaded.policy, GainPolicy)

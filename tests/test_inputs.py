@@ -98,5 +98,5 @@ def test_a_network_that_makes_nan_fails_before_anything_is_decoded(busy):
     with pytest.raises(ImageError, match="not finite"):
         engine.decode(torch.zeros(1, 48, 4, 4), (16, 16), torch.uint8)
     busy.restorer.register_forward_hook(lambda module, given, made: made * NAN)
-    with pytest.raises(ImageError, match="not finite"):
+    with pytest.raises(ImageError, match="the score is not finite"):
         restore(engine, torch.rand(1, 3, 16, 16), FixedPolicy())

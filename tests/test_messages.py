@@ -94,7 +94,6 @@ TABLE = [
     ([*RESTORE, "--weights", "in"], 2, "no readable manifest.json"),
     ([*RESTORE, "--device", "meta"], 2, "--device meta: not available here"),
     ([*RESTORE, "--device", ""], 2, "not available here"),
-    ([*RESTORE, "--dtype", "[]"], 2, "--dtype []: use auto"),
     ([*RESTORE, "--shard", "1/" + 5000 * "9"], 2, "write I/N"),
     ([*RESTORE, "--only", "fog"], 2, "--only fog: unknown"),
     ([*RESTORE, "--weights", "w", "--log", "in"], 2, "in: "),

@@ -40,6 +40,7 @@ def test_muon_steps_along_orthogonal_matrices_and_as_adamw_elsewhere(dtype):
     adamw.load_state_dict(muon.state_dict())
 
 
+@pytest.mark.slow
 def test_muon_trains_resumes_and_is_refused_by_shards(photos_dir, tmp_path, monkeypatch):
     config = replace(load_config(config_file(tmp_path, steps=2)), optimizer="muon")
     request = TrainRequest([photos_dir], tmp_path / "run")

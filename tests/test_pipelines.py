@@ -12,6 +12,8 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = ("--engine ray", "s3://", "someone/", "--shard")
 """Examples that need a cluster, a store or a hub, or that leave a picture to other machines."""
 

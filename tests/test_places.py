@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.engine.engine import load
+from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.places import Place, places
 from rar_cli.report.explain import explain
 from rar_cli.types import DEGRADATIONS, Degradation
@@ -54,7 +55,7 @@ def test_several_degradations_come_worst_first_and_slight_traces_go_unmentioned(
 
 
 def test_places_cover_the_picture(weights_dir):
-    engine = load(str(weights_dir), device="cpu")
+    engine = load(str(weights_dir), EngineOptions("cpu"))
     found = places(engine, torch.rand(1, 3, 200, 330))
     covered = np.zeros((200, 330), bool)
     for place in found:

@@ -21,15 +21,16 @@ from rar_cli.pictures.images import picture_to_image
 from rar_cli.types import Plan
 from rar_cli.weights.find import find
 from tests.conftest import ROOT
+from tests.fakes import CPU
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 NAMES = sorted(p.stem for p in (ROOT / "samples" / "clean").glob("*.png"))
 
 
 @pytest.fixture(scope="module")
 def engine():
-    return load(device="cpu", dtype="float32")
+    return load(options=CPU)
 
 
 def image(kind, name):

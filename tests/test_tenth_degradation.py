@@ -109,6 +109,7 @@ def added(path, before, text):
     path.write_text(source.replace(before, text + before))
 
 
+@pytest.mark.slow
 def test_a_tenth_degradation_takes_its_name_its_function_and_its_row(tmp_path):
     package = tmp_path / "rar_cli"
     shutil.copytree(ROOT / "rar_cli", package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -49,6 +49,7 @@ def test_stage_at_walks_through_the_stages():
     assert config.stage_at(4)[1] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rar-s", "rar-l"])
 def test_what_a_shipped_config_needs_is_counted_without_making_it(name):
     config = load_config(shipped_config(name))

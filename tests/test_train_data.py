@@ -179,7 +179,7 @@ def test_every_ending_that_rar_reads_is_trained_on(photos_dir, tmp_path, ending)
     (photo,) = load_photos([folder], 32, said.append)
     assert photo.shape == (60, 80, 3)
     assert photo.dtype == np.uint8
-    assert said == ["1 photographs"]
+    assert said == ["photographs: 1"]
 
 
 def test_what_a_folder_holds_beside_photographs_is_said_and_left_out(photos_dir):
@@ -189,7 +189,7 @@ def test_what_a_folder_holds_beside_photographs_is_said_and_left_out(photos_dir)
         (photos_dir / name).write_text("words")
     said = []
     assert len(load_photos([photos_dir], 32, said.append)) == 4
-    assert said[0] == "4 photographs"
+    assert said[0] == "photographs: 4"
     assert said[1] == "left out, below 32 px: narrow.png"
     assert said[2].startswith("left out, cannot be read: ")
     assert "broken.jpg" in said[2]

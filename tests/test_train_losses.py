@@ -53,6 +53,7 @@ def test_wrong_light_does_not_hide_a_weave_from_the_loss_of_detail():
     assert far(clean + weave) == pytest.approx(0.1 * math.log(0.02**2), abs=0.03)
 
 
+@pytest.mark.slow
 def test_every_stage_lowers_its_own_loss_on_one_batch(photos_dir, tmp_path):
     config = load_config(config_file(tmp_path, steps=1))
     photos = load_photos([photos_dir], 32)

@@ -26,6 +26,8 @@ from rar_cli.train.run.clock import Clock
 from tests.conftest import in_two_processes
 from tests.toy import config_file, events
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_rate_lands_at_the_end_of_the_hours_whatever_the_step(monkeypatch):
     now = [100.0]
@@ -39,6 +41,7 @@ def test_the_rate_lands_at_the_end_of_the_hours_whatever_the_step(monkeypatch):
     assert falls == [1.0, 1.0, 0.5, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_a_run_makes_weights_a_ledger_and_a_warm_start_goes_on_from_them(photos_dir, tmp_path):
     config = load_config(config_file(tmp_path, steps=2))
     out = tmp_path / "run"
@@ -64,6 +67,7 @@ train(load_config(Path(config)), TrainRequest([Path(data)], Path(out), resume=Tr
 """
 
 
+@pytest.mark.slow
 def test_a_run_fits_its_blur_reader_first_and_then_leaves_it_alone(photos_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "STEPS", 5)
     monkeypatch.setattr(start, "fit_reader", partial(reader.fit_reader, pictures=12))
@@ -85,6 +89,7 @@ def test_a_run_fits_its_blur_reader_first_and_then_leaves_it_alone(photos_dir, t
     assert torch.equal(again.assessor.blur.reader.usual, made.reader.usual)
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photos_dir, tmp_path):
     config = config_file(tmp_path, steps=12)
     command = [sys.executable, "-c", textwrap.dedent(RUN), str(photos_dir), str(config)]
@@ -115,6 +120,7 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one(photo
             assert torch.equal(tensor, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_a_run_whose_batches_fail_ends_and_leaves_no_worker_behind(photos_dir, tmp_path):
     config = config_file(tmp_path, steps=10)
     config.write_text(config.read_text().replace("workers = 0", "workers = 1"))
@@ -136,6 +142,7 @@ def test_a_run_whose_batches_fail_ends_and_leaves_no_worker_behind(photos_dir, t
     assert "OSError: disk" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir, tmp_path, number):
     config, out = config_file(tmp_path, steps=10_000, checkpoint=999.0), tmp_path / "run"
@@ -158,6 +165,7 @@ def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir,
     Rar.load(out / "weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [0.999, 0.0])
 def test_two_processes_train_one_model(photos_dir, tmp_path, average):
     """What `accelerate launch` does, on the CPU; without an average by the calls that shards need."""
@@ -170,6 +178,7 @@ def test_two_processes_train_one_model(photos_dir, tmp_path, average):
     Rar.load(out / "begun")
 
 
+@pytest.mark.slow
 def test_gradients_of_several_batches_make_one_step_and_a_run_ends_between_steps(photos_dir, tmp_path):
     plain = replace(load_config(config_file(tmp_path, steps=4, checkpoint=99.0)), average_decay=0.0)
     config = replace(plain, accumulate=3)
@@ -184,6 +193,7 @@ def test_gradients_of_several_batches_make_one_step_and_a_run_ends_between_steps
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_run_from_weights_resumes_with_their_model_whatever_the_config_says(photos_dir, tmp_path):
     config = load_config(config_file(tmp_path, steps=2))
     wider = replace(config.model, codec=replace(config.model.codec, width=16))
@@ -200,6 +210,7 @@ def test_a_run_from_weights_resumes_with_their_model_whatever_the_config_says(ph
         train(config, replace(request, warm_start=tmp_path / "other", resume=True), lambda text: None)
 
 
+@pytest.mark.slow
 def test_a_run_without_an_average_resumes_too(photos_dir, tmp_path):
     config = replace(load_config(config_file(tmp_path, steps=2)), average_decay=0.0)
     request = TrainRequest([photos_dir], tmp_path / "run")

@@ -97,6 +97,15 @@ def test_a_server_that_drips_for_ever_ends_with_the_time(pieces, what, tmp_path,
     assert time.monotonic() - started < 5
 
 
+def test_the_endless_body_of_a_redirect_is_not_read(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "LEAST_S", 3.0)
+    servers[0].files["/x"] = b"weights"
+    head = f"HTTP/1.1 302 x\r\nLocation: {servers[0].url}/x\r\nContent-Length: 1000000000\r\n\r\n".encode()
+    with raw_server(head, b"x", pause_s=0.05, endless=True) as url:
+        fetch(Remote(f"{url}/x", size=7), tmp_path / "x", None)
+    assert (tmp_path / "x").read_bytes() == b"weights"
+
+
 def test_the_watch_of_a_file_ends_with_it(servers, tmp_path):
     servers[0].files["/x"] = b"weights"
     fetch(Remote(f"{servers[0].url}/x", size=7), tmp_path / "x", None)

@@ -4,11 +4,14 @@ import subprocess
 import sys
 import time
 
+import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.plan import Job
 from rar_cli.jobs.watch import Watch
+
+pytestmark = pytest.mark.slow
 
 
 def job(path):

@@ -1,93 +1,89 @@
-"""Runs of `rar restore` killed with SIGKILL at random moments, then resumed: is anything lost or torn?
+"""Runs of `rar restore` ended by signals at random moments, then resumed: nothing lost, nothing torn.
 
-    python benchmarks/reliability/kill_runs.py --runs 50
+    python benchmarks/reliability/kill_runs.py --signals 60
+    python benchmarks/reliability/kill_runs.py --signals 8 --pictures 48 --ways local shards
 
-Compares every output byte for byte with an unbroken run, and the log line by line. Exits with 1 on any difference.
+Ways: local, watch, shards (three beside each other) and ray (two workers). Each run gets SIGKILL, SIGTERM or SIGINT.
+After each, every output must have the bytes of an unbroken run and stand in the log by its SHA-256; after the last
+one the folder is finished and compared whole. Prints one line of JSON; exits with 1 on any difference.
 """
 
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from pictures import make, start, torn, unfinished
 
-PICTURES = 240
-
-
-def make(folder: Path) -> None:
-    """Small noisy pictures of a few sizes, so that groups form."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    for i in range(PICTURES):
-        side = (64, 96, 128)[i % 3]
-        coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC), np.float32)
-        noisy = np.clip(smooth + rng.normal(0, 25, smooth.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(folder / f"{i:03d}.png")
-
-
-def start(source: Path, out: Path) -> subprocess.Popen[bytes]:
-    """One run."""
-    command = [sys.executable, "-m", "rar_cli", "restore", str(source), str(out), "--quiet"]
-    return subprocess.Popen(command)
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+SHARDS = 3
+WAYS = {
+    "local": [[]],
+    "watch": [["--watch"]],
+    "shards": [["--shard", f"{i}/{SHARDS}"] for i in range(1, SHARDS + 1)],
+    "ray": [["--engine", "ray", "--workers", "2"]],
+}
 
 
 def main() -> int:
-    """Kill, resume, compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=50)
-    runs = parser.parse_args().runs
-    random.seed(0)
+    """Signal, check, resume, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--signals", type=int, default=60, help="over all ways")
+    parser.add_argument("--pictures", type=int, default=240)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    faults: list[str] = []
+    sent = dict.fromkeys(options.ways, 0)
     with tempfile.TemporaryDirectory() as work:
         source, whole = Path(work) / "in", Path(work) / "whole"
-        make(source)
+        make(source, options.pictures)
         began = time.perf_counter()
         assert start(source, whole).wait() == 0
         seconds = time.perf_counter() - began
-        faults, killed, round_trips = [], 0, 0
-        while killed < runs:
-            out = Path(work) / f"out{round_trips}"
-            round_trips += 1
-            finished = False
-            while not finished and killed < runs:
-                process = start(source, out)
-                try:
-                    finished = process.wait(random.uniform(0.3, 1.0) * seconds) == 0
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                    killed += 1
-                    torn = [p.name for p in out.glob("*.png") if p.read_bytes() != (whole / p.name).read_bytes()]
-                    faults += [f"run {killed}: torn or different: {name}" for name in torn]
-            assert start(source, out).wait() == 0
-            faults += compare(whole, out)
-        print(json.dumps({"killed": killed, "folders": round_trips, "pictures": PICTURES, "faults": faults}))
+        folders = 0
+        while sum(sent.values()) < options.signals:
+            way = options.ways[folders % len(options.ways)]
+            out = Path(work) / f"{way}{folders}"
+            folders += 1
+            for _ in range(2):
+                sent[way] += signalled(source, out, WAYS[way], seconds)
+                faults += [f"{way}: {fault}" for fault in torn(whole, out)]
+            finish(source, out, way)
+            faults += [f"{way}: {fault}" for fault in (*torn(whole, out), *unfinished(whole, out))]
+    print(json.dumps({"signals": sent, "folders": folders, "pictures": options.pictures, "faults": faults}))
     return 1 if faults else 0
 
 
-def compare(whole: Path, out: Path) -> list[str]:
-    """What differs between an unbroken and a resumed run."""
-    names = {p.name for p in whole.glob("*.png")}
-    faults = [f"missing: {n}" for n in names - {p.name for p in out.glob("*.png")}]
-    faults += [f"left over: {p.name}" for p in out.glob("*.part")]
-    faults += [f"differs: {n}" for n in names if (out / n).exists() and not same(whole / n, out / n)]
-    rows = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
-    if {Path(r["output"]).name for r in rows} != names:
-        faults.append("the log lacks pictures")
-    last = {r["output"]: r for r in rows}
-    faults += [f"not final in the log: {o}" for o, r in last.items() if r["status"] == "failed"]
-    return faults
+def signalled(source: Path, out: Path, commands: Sequence[Sequence[str]], seconds: float) -> int:
+    """Start the processes of a way, and send each a signal at a random moment; how many were hit."""
+    processes = [start(source, out, options) for options in commands]
+    hit = 0
+    for process in processes:
+        try:
+            process.communicate(timeout=random.uniform(0.3, 1.0) * seconds / len(processes))
+        except subprocess.TimeoutExpired:
+            process.send_signal(random.choice(SIGNALS))
+            hit += 1
+    for process in processes:
+        _, errors = process.communicate(timeout=60 + 10 * seconds)
+        assert "Traceback" not in errors, errors
+    return hit
 
 
-def same(a: Path, b: Path) -> bool:
-    """Byte for byte."""
-    return a.read_bytes() == b.read_bytes()
+def finish(source: Path, out: Path, way: str) -> None:
+    """Let a folder be finished; a watching run ends only when told."""
+    for options in WAYS["local" if way == "watch" else way]:
+        process = start(source, out, options)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ is no longer there.
 """
 
 import argparse
+import compileall
+import importlib
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".hypothesis", "out", "training")
@@ -25,12 +30,16 @@ LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", ".hypothesi
 PASSED, FAILED = 0, 1
 """Exit codes of pytest."""
 
-LIMIT_S = 300
+LIMIT_S = 90
+"""Of one mutation's tests; those that end no more have noticed."""
+
+WHOLE_LIMIT_S = 1200
+"""Of all tests together."""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of one line. old: stands exactly once in `file`. tests: arguments of pytest."""
+    """One change of one line. old: stands exactly once in `file`. tests: "FILE -k NAMES", as pytest takes them."""
 
     name: str
     file: str
@@ -72,31 +81,53 @@ def check(mutations: Sequence[Mutation], root: Path) -> list[str]:
     return faults + [f"{name}: stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
 
 
-def run_tests(root: Path, tests: str) -> int:
-    """Exit code of pytest in a tree; that of a failed test where it takes too long."""
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_words(tests)]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
+def load_packages() -> None:
+    """Import what the tests need, and forget rar itself: processes forked from here begin with the packages loaded."""
+    sys.path.insert(0, str(ROOT))
+    importlib.import_module("tests.conftest")
+    for name in [name for name in sys.modules if name.split(".")[0] in {"rar_cli", "tests"}]:
+        del sys.modules[name]
+    sys.path.remove(str(ROOT))
+
+
+def run_tests(root: Path, tests: Sequence[str], limit_s: float = LIMIT_S) -> int:
+    """Exit code of pytest in a tree for the tests of some mutations; that of a failed test where it takes too long."""
+    paths = dict.fromkeys(path for each in tests for path in each.partition(" -k ")[0].split())
+    names = dict.fromkeys(each.partition(" -k ")[2] for each in tests)
+    command = ["-q", "-x", "-p", "no:cacheprovider", *paths, "-k", " or ".join(names)]
+    process = multiprocessing.get_context("fork").Process(target=_pytest, args=(root, command))
+    process.start()
+    process.join(limit_s)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
         return FAILED
-    return done.returncode
+    return process.exitcode
 
 
-def _words(tests: str) -> list[str]:
-    paths, _, chosen = tests.partition(" -k ")
-    return [*paths.split(), *(["-k", chosen] if chosen else [])]
+def _pytest(root: Path, command: Sequence[str]) -> None:
+    """Run pytest in this process, silently, and end it."""
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    sys.dont_write_bytecode = True  # a file that changes twice in a second would be taken for the same
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os._exit(int(pytest.main(list(command))))
 
 
 def run(mutations: Sequence[Mutation], root: Path) -> Iterator[Result]:
     """Apply each mutation in a tree, run its tests, take it back."""
-    whole = {tests: run_tests(root, tests) == PASSED for tests in dict.fromkeys(m.tests for m in mutations)}
+    chosen = list(dict.fromkeys(mutation.tests for mutation in mutations))
+    together = run_tests(root, chosen, WHOLE_LIMIT_S) == PASSED  # all at once, else one by one
+    whole = {tests: together or run_tests(root, [tests]) == PASSED for tests in chosen}
     for mutation in mutations:
         path = root / mutation.file
         text = path.read_text()
         started = time.perf_counter()
         path.write_text(mutation.applied(text))
         try:
-            code = run_tests(root, mutation.tests)
+            code = run_tests(root, [mutation.tests])
         finally:
             path.write_text(text)
         verdict = {PASSED: "missed", FAILED: "noticed"}.get(code, "broken") if whole[mutation.tests] else "broken"
@@ -135,6 +166,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        compileall.compile_dir(tree / "rar_cli", quiet=1)
+        load_packages()
         for result in run(chosen, tree):
             print(f"{result.verdict:8} {result.seconds:5.1f} s  {result.mutation.name}", flush=True)
             results.append(result)

@@ -50,7 +50,7 @@ def guarded() -> Iterator[None]:
         if os.environ.get(DEBUG) == "1" and not isinstance(error, RarError):
             raise
         warn(_one_line(error))
-        _let_go_of_stdout()
+        _let_go_of_full_streams()
         raise typer.Exit(2) from error
 
 
@@ -69,13 +69,14 @@ def _one_line(error: Exception) -> str:
     return f"this is a bug ({reason}, {where}); please report it with the command and the output under {DEBUG}=1"
 
 
-def _let_go_of_stdout() -> None:
-    """Where standard output takes nothing more, as on a full disk, drop what it holds: Python would try again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _let_go_of_full_streams() -> None:
+    """Where a stream takes nothing more, as on a full disk, drop what it holds: Python would try again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

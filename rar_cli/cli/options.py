@@ -16,7 +16,7 @@ RUN = "Running"
 FILES = "Files"
 
 NAMES = ", ".join(DEGRADATIONS)
-"""The nine, as help lists them."""
+"""As help lists them."""
 
 
 class Dtype(StrEnum):

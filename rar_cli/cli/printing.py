@@ -14,9 +14,10 @@ from rar_cli.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rar_cli.jobs.book import Standing
     from rar_cli.jobs.leftovers import Leftovers
     from rar_cli.jobs.plan import Job
+    from rar_cli.jobs.request import Request
+    from rar_cli.jobs.target import Target
     from rar_cli.report.record import AssessmentRecord
     from rar_cli.report.words import Choice
     from rar_cli.train.sizes import Sizes
@@ -63,17 +64,19 @@ def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
         warn(str(leftovers))
 
 
-def print_job(job: Job, standing: Standing, as_json: bool) -> None:
+def print_preview(jobs: Sequence[Job], request: Request, target: Target, as_json: bool) -> None:
+    from rar_cli.jobs.preview import preview
     from rar_cli.report.record import to_json
 
     notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
-    if as_json:
-        status = "failed" if job.fault else standing.value
-        echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
-    elif job.fault:
-        warn(job.fault)
-    else:
-        echo(f"{job.name} -> {job.output}{notes[standing.value]}")
+    for job, standing in preview(jobs, request, target):
+        if as_json:
+            status = "failed" if job.fault else standing.value
+            echo(to_json({"input": job.name, "output": job.output, "status": status, "error": job.fault}))
+        elif job.fault:
+            warn(job.fault)
+        else:
+            echo(f"{job.name} -> {job.output}{notes[standing.value]}")
 
 
 def reporter_for(as_json: bool, quiet: bool, log_progress: bool, jobs: Sequence[Job], to_stderr: bool) -> Any:

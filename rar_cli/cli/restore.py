@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ from rar_cli.cli.options import (
 from rar_cli.cli.printing import (
     console_for,
     print_engine,
-    print_job,
+    print_preview,
     print_summary,
     reporter_for,
     say_leftovers,
@@ -142,10 +143,7 @@ def restore_command(
             report=report, shard=part, engine=engine, workers=workers, profile=profile,
         )  # fmt: skip
         if dry_run:
-            from rar_cli.jobs.preview import preview
-
-            for job, standing in preview(jobs, request, target):
-                print_job(job, standing, as_json)
+            print_preview(jobs, request, target, as_json)
             return
         if verbose:
             print_engine(request)
@@ -153,20 +151,16 @@ def restore_command(
         from rar_cli.jobs.watch import Watch
         from rar_cli.report.words import Choice
 
-        console = console_for(stderr=output == "-" or as_json)
+        again = partial(plan, inputs, output, naming, selection, target.ours)
+        watcher = Watch(again, WATCH_S, warn) if watch else None
         with signals() as stop:
-            watcher = (
-                Watch(lambda: plan(inputs, output, naming, selection, target.ours), WATCH_S, warn) if watch else None
-            )
             reporter = reporter_for(as_json, quiet, log_progress, jobs, to_stderr=output == "-")
             summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
             order = {job.output: place for place, job in enumerate(jobs)}
             summary.records.sort(key=lambda record: order.get(record.output, len(order)))
-            print_summary(summary, console, Choice(chosen, kept), output, report)
-        if summary.interrupted is not None:
-            raise typer.Exit(128 + summary.interrupted)
-        if summary.failed:
-            if quiet:
-                warn(f"{summary.failed} of {summary.pictures} pictures failed")
-            raise typer.Exit(1)
+            print_summary(summary, console_for(stderr=output == "-"), Choice(chosen, kept), output, report)
+        if summary.failed and quiet and summary.interrupted is None:
+            warn(f"{summary.failed} of {summary.pictures} pictures failed")
+        if code := summary.exit_code:
+            raise typer.Exit(code)

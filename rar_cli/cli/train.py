@@ -59,7 +59,7 @@ def train_command(
             raise UsageError("--data: give at least one folder of clean photographs")
         say: Callable[[str], None] = (lambda text: None) if quiet else note
         if gain:
-            _refit(data, warm_start or "rar-s", out, hours, say)
+            _refit(data, valid or [], warm_start or "rar-s", out, hours, say)
             return
         if not resume and os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
             check_empty(out, "--out", "go on with --resume, or choose another folder")
@@ -77,12 +77,15 @@ def _interrupted(stop: Stop) -> bool:
     return stop.signal is not None
 
 
-def _refit(data: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None]) -> None:
+def _refit(
+    data: list[Path], valid: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None]
+) -> None:
     """`--gain`: a signal ends the harvest, and what there is of it is fitted."""
     from rar_cli.train.gain.refit import GainRequest, refit
     from rar_cli.weights.find import find
 
     with signals() as stop:
         folder = find(weights).folder
-        request = GainRequest(data, folder, out, 1.0 if hours is None else hours, lambda: stop.signal is not None)
+        long = 1.0 if hours is None else hours
+        request = GainRequest(data, folder, out, valid, long, lambda: stop.signal is not None)
         echo(str(refit(request, say)))

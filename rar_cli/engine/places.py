@@ -19,7 +19,7 @@ OVERLAP_PX = 64
 
 @dataclass(frozen=True)
 class Place:
-    """A window of a picture, as spans of pixels, and its severities (9,)."""
+    """A window of a picture, as spans of pixels, and its severities, one per degradation."""
 
     rows: Span
     columns: Span

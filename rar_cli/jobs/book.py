@@ -52,6 +52,11 @@ class Summary:
         """All that were looked at."""
         return self.restored + self.accepted + self.skipped + self.failed
 
+    @property
+    def exit_code(self) -> int:
+        """0 all done; 1 some failed; 128 and the signal where the run was interrupted."""
+        return 128 + self.interrupted if self.interrupted is not None else int(self.failed > 0)
+
     def count(self, record: PictureRecord) -> None:
         """Take one record into account."""
         setattr(self, record.status, getattr(self, record.status) + 1)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
@@ -39,6 +39,9 @@ class Leader:
         self._lock = threading.Lock()
         self._announced: set[tuple[str | None, str | None]] = set()
         self._finished: set[tuple[str, str | None]] = set()
+        self._answers: dict[str, Callable[..., Any]] = {
+            "standing": self._standing, "replaces": self._replaces, "announce": self._announce, "finish": self._finish,
+        }  # fmt: skip
         key = secrets.token_bytes(32)
         self._listener = Listener((host, 0), backlog=64, authkey=key)
         self.line = Line(host, self._listener.address[1], key)
@@ -72,7 +75,7 @@ class Leader:
     def _answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         try:
             with self._lock:
-                return {"answer": getattr(self, f"_{question['ask']}")(**question["about"])}
+                return {"answer": self._answers[question["ask"]](**question["about"])}
         except ImageError as error:
             return {"refused": str(error)}
         except Exception as error:  # the leader raises it where the run is led

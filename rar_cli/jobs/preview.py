@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from rar_cli.errors import ImageError
@@ -21,11 +22,11 @@ def preview(jobs: Sequence[Job], request: Request, target: Target) -> Iterator[t
 
     @cache
     def fingerprint() -> Callable[[str | None], str]:
-        from rar_cli.jobs.restore import options_of
+        from rar_cli.jobs.restore import kinds_of, options_of
 
         weights = weights_of(request)
-        engine = engine_of(request, weights)
-        return options_of(request, engine).fingerprints(engine, weights)
+        engine = engine_of(replace(request, device=request.device.split(",")[0]), weights)
+        return options_of(request, engine, kinds_of(request)).fingerprints(engine, weights)
 
     sink = target.look()
     for group in groups_of(jobs, request.batch_size, request.shard):

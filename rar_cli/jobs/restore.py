@@ -146,9 +146,8 @@ class Session:
             make = partial(make_run, request, self.target)
             book.summary.seconds = over_ray(jobs, make, book, request, self.stop)
         else:
-            kinds = tuple(sorted({pick_device(device).type for device in request.device.split(",")}))
             runs = [
-                make_run(replace(request, device=device), self.target, book, self.stop, kinds=kinds)
+                make_run(replace(request, device=device), self.target, book, self.stop, kinds=kinds_of(request))
                 for device in request.device.split(",")
             ]
             book.summary.seconds = over_devices(jobs, runs, request, self.stop)
@@ -172,6 +171,11 @@ def make_run(
     rounds = target.rounds_sink() if request.save_rounds else None
     finish = Finish(sink_for(target.root, book.replaces), book, request.quality, request.provenance, rounds)
     return Run(engine, weights, options, finish, stop)
+
+
+def kinds_of(request: Request) -> tuple[str, ...]:
+    """The kinds of device that share the work. Raises UsageError where one is not there."""
+    return tuple(sorted({pick_device(device).type for device in request.device.split(",")}))
 
 
 def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:

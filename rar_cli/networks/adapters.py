@@ -146,7 +146,7 @@ def _moments(latent: Tensor, coarse: int, grid: int) -> tuple[Tensor, Tensor]:
 
 
 class TextAdapter(nn.Module):
-    """IQA outputs -> condition (b, 9 + free, d): one token per degradation, then free tokens.
+    """IQA outputs -> condition (b, degradations + free, d): one token per degradation, then free tokens.
 
     A degradation's token knows the severity found and the severity to remove; the two differ
     when the user asks to keep something (steering) or, in training, when truth is forced.
@@ -164,7 +164,7 @@ class TextAdapter(nn.Module):
         self.mix = nn.Sequential(nn.Linear(d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d))
 
     def forward(self, hidden: Tensor, queries: Tensor, present: Tensor, remove: Tensor) -> Tensor:
-        """hidden (b, m, w), degradation queries (b, 9, w), severities (b, 9) twice -> (b, n, d)."""
+        """hidden (b, m, w), queries (b, degradations, w), severities (b, degradations) twice -> (b, n, d)."""
         asked = self.asked(torch.stack([present, remove], dim=-1))
         named = self.found(queries) * 0.1 + asked + self.name
         free = self.queries.expand(hidden.shape[0], -1, -1)

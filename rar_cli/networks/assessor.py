@@ -33,8 +33,8 @@ class Assessing(nn.Module):
     ) -> Tensor:
         """An assessment of b pictures -> condition (b, n, d) for what is to be removed.
 
-        remove: (b, 9) or (9,), 1 where a degradation is removed, 0 where it stays; None: all are removed.
-        severities: (b, 9) in [0, 1] to condition on instead of the assessed ones (teacher forcing), NaN for those.
+        remove: (b, degradations) or one row of it, 1 where a degradation is removed, 0 where it stays; None: all are.
+        severities: (b, degradations) in [0, 1] to condition on instead of the assessed ones, NaN for those.
         """
 
     def forward(
@@ -51,7 +51,7 @@ class Assessing(nn.Module):
 
 
 def present_and_removed(by_view: Tensor, remove: Tensor | None, severities: Tensor | None) -> tuple[Tensor, Tensor]:
-    """by_view (b, f, 9) -> severities to condition on (b f, 9), and of these what is removed."""
+    """by_view (b, f, degradations) -> severities to condition on (b f, degradations), and of these what is removed."""
     views = by_view.shape[1]
     flat = rearrange(by_view, "b f n -> (b f) n")
     remove, severities = (

@@ -18,7 +18,7 @@ STANDS_OUT = 0.15
 
 
 def explain(score: float, severities: NDArray[np.float32], found: list[Place], size: tuple[int, int]) -> str:
-    """A few plain sentences from the score, the whole picture's severities (9,) and those of its places.
+    """A few plain sentences from the score, the whole picture's severities and those of its places.
 
     size: (height, width) in pixels.
     """

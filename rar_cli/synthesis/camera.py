@@ -15,7 +15,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from rar_cli.synthesis.pixels import Image, softened, to_linear, to_srgb
 
@@ -49,6 +48,9 @@ CROSSTALK = ((0.0, -0.45, -0.05), (-0.2, 0.0, -0.3), (0.0, -0.5, 0.0))
 
 FULL_SCALE, BLACK = 50_000.0, 6_000.0
 """White and black of the 16-bit mosaic: noise goes below black."""
+
+TABLE = 2**16
+"""Entries of a tone curve's table."""
 
 Pattern = Literal["edges", "linear", "reduced"]
 
@@ -170,13 +172,13 @@ class Camera:
         return np.clip(cv2.cvtColor(opponent.astype(np.float32), cv2.COLOR_YCrCb2RGB), 0.0, 1.0).astype(np.float32)
 
     def _toned(self, image: Image, back: bool) -> Image:
-        """Through the tone curve, an S around the middle, or back through it."""
+        """Through the tone curve, an S around the middle, or back through it; image in [0, 1]."""
         if not self.contrast:
             return image
-        levels: NDArray[np.float64] = np.linspace(0.0, 1.0, 1024)
+        levels = np.linspace(0.0, 1.0, TABLE)
         curve = (1.0 - self.contrast) * levels + self.contrast * levels**2 * (3.0 - 2.0 * levels)
-        given, taken = (curve, levels) if back else (levels, curve)
-        return np.interp(image, given, taken).astype(np.float32)
+        table = (np.interp(levels, curve, levels) if back else curve).astype(np.float32)
+        return np.take(table, (image * np.float32(TABLE - 1) + np.float32(0.5)).astype(np.int32))
 
     def _sharpened(self, image: Image) -> Image:
         sharper = image + np.float32(self.sharpening) * (image - softened(image, 0.9))

@@ -96,20 +96,19 @@ class Recipe:
 
         image: (h, w, 3) in [0, 1], the scene. grey: as for `apply`.
         """
-        if self.camera is None:
-            return Shot(self.apply(image, grey)[-1], image, self.severities())
-        reference = self.keeping(()).apply(image, grey)[-1]
-        severities, degraded = self.severities(), self.apply(image, grey)[-1]
+        severities, camera = self.severities(), self.camera
+        if camera is None:
+            return Shot(self.apply(image, grey)[-1], image, severities)
+        scene = self._before(Phase.SENSOR).apply(image, grey)[-1]
+        made = self._made(camera, scene, grey)
         if severities[NOISE] > 0:  # how much there is depends on the camera and on the light: it is measured
-            uncompressed = [step for step in self.steps if ROWS[step.degradation].phase < Phase.COMPRESSION]
-            noisy = replace(self, steps=tuple(uncompressed))
-            quiet = noisy.keeping(set(DEGRADATIONS) - {Degradation.NOISE})
-            error = noisy.apply(image, grey)[-1] - quiet.apply(image, grey)[-1]
-            severities[NOISE] = noise_severity(float(np.sqrt(np.square(error).mean())))
-        if self.camera.quality is not None:
+            quiet = self.keeping(set(DEGRADATIONS) - {Degradation.NOISE})._made(camera, scene, grey)
+            severities[NOISE] = noise_severity(float(np.sqrt(np.square(made - quiet).mean())))
+        degraded = self._from(Phase.SENSOR).apply(made, grey)[-1]
+        if camera.quality is not None:
             seed = zlib.crc32(repr(self.steps).encode())
-            degraded = recompress(degraded, self.camera.quality, ".jpg", np.random.default_rng(seed))
-        return Shot(degraded, reference, severities)
+            degraded = recompress(degraded, camera.quality, ".jpg", np.random.default_rng(seed))
+        return Shot(degraded, self.keeping(())._made(camera, image, grey), severities)
 
     def apply(self, image: Image, grey: bool = False) -> list[Image]:
         """Degrade step by step: [clean, after step 1, ..., degraded], each as `degrade` returns it.
@@ -118,27 +117,34 @@ class Recipe:
         [scene, ..., what it makes of it, ..., degraded], in the order of the world.
         """
         if self.camera is not None:
-            return self._through(self.camera, image, grey)
+            images = self._before(Phase.SENSOR).apply(image, grey)
+            images.append(self._made(self.camera, images[-1], grey))
+            return images + self._from(Phase.SENSOR).apply(images[-1], grey)[1:]
         images = [image]
         for step in self.steps:
             degraded = degrade(images[-1], step.degradation, step.severity, step.seed, step.lifelike)
             images.append(thrice(degraded[..., 1]) if grey else degraded)
         return images
 
-    def _through(self, camera: Camera, image: Image, grey: bool) -> list[Image]:
-        """What is before the lens and in it, the camera with its light and noise, and what becomes of its file."""
+    def _before(self, phase: Phase) -> Recipe:
+        """What happens before a phase, but for what a camera makes itself."""
+        return Recipe(tuple(step for step in self._others() if ROWS[step.degradation].phase < phase))
+
+    def _from(self, phase: Phase) -> Recipe:
+        return Recipe(tuple(step for step in self._others() if ROWS[step.degradation].phase >= phase))
+
+    def _others(self) -> list[Step]:
+        return [step for step in self.steps if step.degradation not in CAMERAS_OWN]
+
+    def _made(self, camera: Camera, scene: Image, grey: bool) -> Image:
+        """What the camera makes of a scene under the recipe's light and noise."""
         own = {step.degradation: step for step in self.steps if step.degradation in CAMERAS_OWN}
-        others = [step for step in self.steps if step.degradation not in CAMERAS_OWN]
-        before = replace(self, steps=tuple(s for s in others if ROWS[s.degradation].phase < Phase.SENSOR), camera=None)
-        after = replace(self, steps=tuple(s for s in others if ROWS[s.degradation].phase >= Phase.SENSOR), camera=None)
-        images = before.apply(image, grey)
         dark, noisy = own.get(Degradation.LOW_LIGHT), own.get(Degradation.NOISE)
         exposure = under_exposure(dark.severity) if dark else 1.0
         iso = camera.iso_at(noisy.severity) if noisy else BASE_ISO if dark else None
         setting = noisy or dark
-        made = camera.develop(images[-1], exposure, iso, setting.seed if setting else 0)
-        images.append(thrice(made[..., 1]) if grey else made)
-        return images + after.apply(images[-1], grey)[1:]
+        made = camera.develop(scene, exposure, iso, setting.seed if setting else 0)
+        return thrice(made[..., 1]) if grey else made
 
     def lifelike(self) -> Recipe:
         """The recipe with all its steps lifelike."""

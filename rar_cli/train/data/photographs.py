@@ -34,7 +34,7 @@ def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], Non
         if path.suffix.lower() not in FORMATS:
             continue
         try:
-            photo = _read(path)
+            photo = read_photo(path)
         except ImageError as error:
             unread.append(str(error))
             continue
@@ -51,8 +51,8 @@ def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], Non
     return photos
 
 
-def _read(path: Path) -> Photo:
-    """Raises ImageError."""
+def read_photo(path: Path) -> Photo:
+    """Its pixels, upright, (h, w, 3) in 8 bits. Raises ImageError."""
     try:
         picture = read_picture(path.read_bytes(), str(path))
     except OSError as error:
@@ -64,7 +64,7 @@ def _left_out(
     count: int, small: Sequence[str], unread: Sequence[str], others: Counter[str], least_px: int
 ) -> list[str]:
     """One line of what was read, and one for each reason to leave files out."""
-    lines = [f"{count} photographs"]
+    lines = [f"photographs: {count}"]
     if small:
         lines.append(f"left out, below {least_px} px: {_listed(small)}")
     if unread:

@@ -24,9 +24,10 @@ from rar_cli.types import DEGRADATIONS
 HARM_DB = 0.1
 LOST_DB = 0.5
 """A round that lost more than this should be put back."""
-HARM_PRICE_DB = 4.0
-"""What a share of 1 of harmed pictures costs in dB of the mean when prices are chosen: one in a hundred 0.04."""
-RISKS, ROUND_PRICES_DB = (0.0, 0.25, 0.5, 0.75, 1.0), (0.05, 0.1, 0.2, 0.3, 0.5)
+HARM_PRICE_DB, LOSS_WEIGHT = 10.0, 2.0
+"""When prices are chosen: what a share of 1 of harmed pictures costs in dB of the mean (one in a hundred 0.1), and how
+many times what is lost counts beside what is gained."""
+RISKS, ROUND_PRICES_DB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), (0.05, 0.1, 0.2, 0.3, 0.5)
 CLEAR = 0.1
 """Severity up to which "accept or remove everything" leaves a picture alone."""
 
@@ -105,7 +106,7 @@ def outcome(harvest: Harvest, inputs: Sequence[NDArray[np.int64]], pick: Pick) -
     return {
         "pictures": len(gains), "gain_db": gains.mean(), "standard_error_db": gains.std() / max(len(gains), 1) ** 0.5,
         "harmed": (gains < -HARM_DB).mean(), "harmed_1_db": (gains < -1.0).mean(), "harmed_3_db": (gains < -3.0).mean(),
-        "worst_db": gains.min(), "untouched": untouched.mean(),
+        "lost_db": np.maximum(-gains, 0.0).mean(), "worst_db": gains.min(), "untouched": untouched.mean(),
     }  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def chosen_prices(harvest: Harvest, said: Said, inputs: Sequence[NDArray[np.int6
 
     def value(prices: Prices) -> float:
         found = outcome(harvest, inputs, policies(harvest, said, prices)["expected gain, verified"])
-        return found["gain_db"] - HARM_PRICE_DB * found["harmed"]
+        return found["gain_db"] - HARM_PRICE_DB * found["harmed"] - (LOSS_WEIGHT - 1.0) * found["lost_db"]
 
     return max(trials, key=value)
 

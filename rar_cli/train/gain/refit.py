@@ -28,17 +28,22 @@ from rar_cli.weights.manifest import write_manifest
 WIDTH, MEMBERS = 96, 2
 NAMED_DB = 2.0
 """What `--only` lowers the price of a round by."""
+VALID_SHARE = 0.2
 LICENCE = "the terms of the photographs it was trained on"
 
 
 @dataclass(frozen=True)
 class GainRequest:
     """data: photographs that no other part was trained on, best of all. weights: a folder to refit. out: where the
-    harvest and the new weights go. hours: of harvesting; 0 fits what is there. interrupted: ends the harvest early."""
+    harvest and the new weights go. valid: photographs on which prices are chosen and figures taken; without them a
+    fifth of the data is held out for both. hours: of harvesting, a fifth of it for valid; 0 fits what is there.
+    interrupted: ends the harvest early.
+    """
 
     data: Sequence[Path]
     weights: Path
     out: Path
+    valid: Sequence[Path] = ()
     hours: float = 1.0
     interrupted: Callable[[], bool] = lambda: False
 
@@ -46,37 +51,49 @@ class GainRequest:
 def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
     """Harvest, fit, choose prices, and return the folder of the new weights."""
     model = Rar.load(request.weights)
-    shards = request.out / "harvest"
+    shards, valid = request.out / "harvest", request.out / "valid"
+    share = VALID_SHARE if request.valid else 0.0
     if request.hours > 0:
-        photos = load_photos(request.data, min(SIDES), say)
-        until = time.monotonic() + request.hours * 3600
-        engine = Engine(copy.deepcopy(model), EngineOptions())
-        done = harvest(
-            engine, lambda first: pictures(photos, first), shards,
-            lambda: time.monotonic() > until or request.interrupted(), say,
-        )  # fmt: skip
-        say(f"harvest: {done} pictures in {shards}")
-    return fitted(model, [shards], request.out, say)
+        _gather(model, request, request.data, shards, 1.0 - share, say)
+    if request.hours > 0 and request.valid:
+        _gather(model, request, request.valid, valid, share, say)
+    return fitted(model, [shards], [valid] if request.valid else [], request.out, say)
 
 
-def fitted(model: Rar, shards: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
-    """Weights with heads learned from shards, and prices chosen on held-out photographs; figures go to the ledger.
+def _gather(
+    model: Rar, request: GainRequest, folders: Sequence[Path], out: Path, share: float, say: Callable[[str], None]
+) -> None:
+    """Harvest for a share of the hours."""
+    photos = load_photos(folders, min(SIDES), say)
+    until = time.monotonic() + share * request.hours * 3600
+    done = harvest(
+        Engine(copy.deepcopy(model), EngineOptions()), lambda first: pictures(photos, first), out,
+        lambda: time.monotonic() > until or request.interrupted(), say,
+    )  # fmt: skip
+    say(f"harvest: {done} pictures in {out}")
 
-    What ships learns from all photographs, after the figures were taken on those held out.
+
+def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
+    """Weights with heads learned from shards; prices are chosen and figures taken on the shards of `valid`.
+
+    Without these, a fifth of the photographs is held out for both, and what ships then learns from all of them.
     """
     gathered = read_harvest(shards)
-    tested = held_out(gathered)
+    judged = read_harvest(valid) if valid else gathered
+    tested = torch.ones(judged.states, dtype=torch.bool) if valid else held_out(gathered)
     grown = with_heads(model, gathered["features"].shape[1])
     heads = grown.assessor.gain
     assert isinstance(heads, GainHeads)
-    fit_heads(heads, gathered, ~tested)
-    said = said_by(heads, gathered)
-    grown.prices = chosen_prices(gathered, said, inputs_of(gathered, tested), NAMED_DB)
-    found = figures(gathered, said, tested, grown.prices)
+    everything = torch.ones(gathered.states, dtype=torch.bool)
+    fit_heads(heads, gathered, everything if valid else ~tested)
+    said = said_by(heads, judged)
+    grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
+    found = figures(judged, said, tested, grown.prices)
     ledger = Ledger(out / "training.jsonl")
     ledger.write("gain", pictures=len(gathered.kinds), prices=asdict(grown.prices), figures=_plain(found))
     say(f"gain: {json.dumps(_plain(found['policies']))}")
-    fit_heads(heads, gathered, torch.ones_like(tested))
+    if not valid:
+        fit_heads(heads, gathered, everything)
     folder = out / "weights"
     grown.save(folder, torch.float16)
     write_manifest(folder, "rar-s", LICENCE, "trained by rar train; see training.jsonl")

@@ -1,6 +1,6 @@
 """Camera noise of a camera that training knows nothing of: how rar and non-local means restore it.
 
-    python benchmarks/camera_noise.py PHOTOS --limit 40
+    python benchmarks/quality/camera_noise.py PHOTOS --limit 40
 
 PHOTOS is a folder of clean photographs. Each is shot by a camera of this script's own, which shares no code and no
 numbers with rar's synthesis: photons are counted (Poisson), electrons read with an error, digitised to 12 bits,
@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rar_cli.bench.metrics import psnr_db
-from rar_cli.engine.engine import Engine, load, restore
+from rar_cli.engine.engine import Engine, load
+from rar_cli.engine.restore import restore
 from rar_cli.errors import ImageError
-from rar_cli.pictures.images import as_8_bit, read_picture
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.images import as_8_bit
 
 Pixels = NDArray[np.uint8]
 Raw = NDArray[Any]
