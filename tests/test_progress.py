@@ -102,3 +102,31 @@ def test_plain_lines_name_the_remaining_time(folder, tmp_path, weights_dir, monk
     assert lines[0].startswith("rar: 0/3")
     assert lines[0].endswith("loading the model")
     assert re.search(r"rar: 3/3, 0\.0 of 0\.0 MP, .* MP/s, 0 s left; .*\.(png|jpg|webp)", lines[-1])
+
+
+@pytest.mark.parametrize("hours", [None, 1.0])
+def test_training_reports_every_few_seconds_from_the_first_on(capsys, monkeypatch, hours):
+    from rar_cli.cli import steps
+
+    monkeypatch.setattr(steps, "LINE_EVERY_S", 0.0)
+    with steps.steps_shown(quiet=False, hours=hours) as on_step:
+        for step in range(41, 44):  # resumed
+            on_step(step, 100, "joint")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert re.match(r"rar: train, stage joint: 43/100 \[\d\d:\d\d<.*step/s|rar: train, stage joint: 43/100", lines[-1])
+    assert ("of the hours left" in lines[-1]) == (hours is not None)
+    with steps.steps_shown(quiet=True, hours=None) as nothing:
+        assert nothing is None
+
+
+@pytest.mark.slow
+def test_training_calls_back_after_every_step(photos_dir, tmp_path):
+    from rar_cli.train.config import load_config
+    from rar_cli.train.run import TrainRequest, train
+    from tests.toy import config_file
+
+    seen = []
+    request = TrainRequest([photos_dir], tmp_path / "run", on_step=lambda *step: seen.append(step))
+    train(load_config(config_file(tmp_path, steps=1)), request, lambda text: None)
+    assert seen == [(1, 3, "assess"), (2, 3, "restore"), (3, 3, "together")]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rar_cli.cli.guard import guarded, signals
 from rar_cli.cli.options import QuietOption
 from rar_cli.cli.printing import echo, note, print_sizes
+from rar_cli.cli.steps import steps_shown
 from rar_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from rar_cli.jobs.book import Stop
 
 
 def train_command(
@@ -59,12 +64,17 @@ def train_command(
         if not resume and os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
             check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
-        with signals() as stop:
+        with signals() as stop, steps_shown(quiet, hours) as on_step:
             validation = tuple(valid or ())
-            request = TrainRequest(data, out, validation, begin, resume, hours, lambda: stop.signal is not None)
+            interrupted = partial(_interrupted, stop)
+            request = TrainRequest(data, out, validation, begin, resume, hours, interrupted, on_step)
             echo(str(run_training(settings, request, say)))
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
+
+
+def _interrupted(stop: Stop) -> bool:
+    return stop.signal is not None
 
 
 def _refit(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Say = Callable[[str], None]
+OnStep = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class TrainRequest:
     """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
 
     warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint. interrupted: asked after
-    every step; once true, the run leaves a whole state behind and returns, without measuring what it learned.
+    every step; once true, the run leaves a whole state behind and returns, without measuring what it learned. on_step:
+    gets steps done, steps in all and the stage after every step, on the main process.
     """
 
     data: Sequence[Path]
@@ -24,3 +26,4 @@ class TrainRequest:
     resume: bool = False
     hours: float | None = None
     interrupted: Callable[[], bool] = lambda: False
+    on_step: OnStep | None = None

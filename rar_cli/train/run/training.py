@@ -35,6 +35,8 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
             record.add(learn(batch, stage_name, rate))
             step += 1
             record.step(step, stage_name, rate)
+            if request.on_step is not None and record.main:
+                request.on_step(step, config.total_steps, stage_name)
             if not _together(parts, step):
                 continue
             if parts.agreed(clock.due("checkpoint", config.checkpoint_minutes)):
