@@ -10,15 +10,15 @@ from PIL import Image
 
 from rar_cli.engine.engine import Engine
 from rar_cli.errors import UsageError
-from rar_cli.jobs import batch, reading
-from rar_cli.jobs.batch import Options, Run, out_of_memory
-from rar_cli.jobs.book import OwnBook, Stop
-from rar_cli.jobs.finishing import Finish
-from rar_cli.jobs.log import Known, RoundLog, read_log
-from rar_cli.jobs.plan import Naming, plan
-from rar_cli.jobs.reading import group_by_size, groups_of
-from rar_cli.jobs.sinks import FolderSink
-from rar_cli.jobs.walk import Selection
+from rar_cli.jobs.logs.book import OwnBook, Stop
+from rar_cli.jobs.logs.log import Known, RoundLog, read_log
+from rar_cli.jobs.naming.plan import Naming, plan
+from rar_cli.jobs.naming.walk import Selection
+from rar_cli.jobs.stream import batch, reading
+from rar_cli.jobs.stream.batch import Options, Run, out_of_memory
+from rar_cli.jobs.stream.finishing import Finish
+from rar_cli.jobs.stream.reading import group_by_size, groups_of
+from rar_cli.jobs.stream.sinks import FolderSink
 from rar_cli.loop.policy import FixedPolicy
 from rar_cli.types import TILE_PX, Plan
 from rar_cli.weights.find import find

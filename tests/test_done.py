@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import UsageError
-from rar_cli.jobs.lock import held
-from rar_cli.jobs.log import Known, RoundLog, read_log
-from rar_cli.jobs.plan import Shard
-from rar_cli.jobs.sinks import There
+from rar_cli.jobs.logs.lock import held
+from rar_cli.jobs.logs.log import Known, RoundLog, read_log
+from rar_cli.jobs.naming.plan import Shard
+from rar_cli.jobs.stream.sinks import There
 from rar_cli.pictures.files import sweep, write_bytes
 from rar_cli.report.record import PictureRecord
 from rar_cli.version import __version__
@@ -185,7 +185,7 @@ def test_logs_that_are_broken_deep_or_endless_are_survived(tmp_path):
 
 
 def test_a_half_line_is_cut_however_long_the_log(tmp_path, monkeypatch):
-    from rar_cli.jobs import log
+    from rar_cli.jobs.logs import log
 
     monkeypatch.setattr(log, "LINE_BYTES", 16)
     path = tmp_path / "rounds.jsonl"

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from rar_cli.cli import app
 from rar_cli.engine.restore import Outcome
 from rar_cli.errors import UsageError
-from rar_cli.jobs import batch
-from rar_cli.jobs.plan import Naming, plan
-from rar_cli.jobs.walk import Selection, find
+from rar_cli.jobs.naming.plan import Naming, plan
+from rar_cli.jobs.naming.walk import Selection, find
+from rar_cli.jobs.stream import batch
 from rar_cli.types import DEGRADATIONS, Restoration, Round, Verdict
 from rar_cli.weights.manifest import write_manifest
 
@@ -274,7 +274,7 @@ def test_a_picture_for_a_full_standard_output_is_one_line_and_code_2(folder, wei
 
 
 def test_an_encoder_that_trips_fails_its_picture_alone(rar, folder, tmp_path, monkeypatch):
-    from rar_cli.jobs import finishing
+    from rar_cli.jobs.stream import finishing
 
     real = finishing.encode_picture
 

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app
-from rar_cli.jobs.leftovers import Leftovers
+from rar_cli.jobs.naming.leftovers import Leftovers
 
 HELD = ("a.cr2", "b.CR2", "c.cr2", "d.cr2", "a.gif", "b.gif", "c.GIF", "e.jp2", "f.jp2")
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import UsageError
-from rar_cli.jobs import names
-from rar_cli.jobs.names import Claim
+from rar_cli.jobs.naming import names
+from rar_cli.jobs.naming.names import Claim
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_rar_made_is_replaced_when_an_option_changes(rar, folder, tmp_path)
 
 
 def test_an_output_that_appears_while_the_run_is_at_work_is_left_alone(rar, folder, tmp_path, monkeypatch):
-    from rar_cli.jobs import batch
+    from rar_cli.jobs.stream import batch
 
     out, real = tmp_path / "out", batch.restore
 

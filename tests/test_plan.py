@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs import reading
-from rar_cli.jobs.plan import Naming, Shard, plan
-from rar_cli.jobs.reading import groups_of
-from rar_cli.jobs.walk import Selection
+from rar_cli.jobs.naming.plan import Naming, Shard, plan
+from rar_cli.jobs.naming.walk import Selection
+from rar_cli.jobs.stream import reading
+from rar_cli.jobs.stream.reading import groups_of
 
 
 def touch(path):

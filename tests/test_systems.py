@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.plan import Naming, plan
-from rar_cli.jobs.portable import folds_case, name_fault
-from rar_cli.jobs.walk import Selection
+from rar_cli.jobs.naming.plan import Naming, plan
+from rar_cli.jobs.naming.portable import folds_case, name_fault
+from rar_cli.jobs.naming.walk import Selection
 from rar_cli.pictures.files import write_bytes
 from tests.conftest import ROOT
 
@@ -93,7 +93,7 @@ def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, 
     given = ([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection())
     assert len(plan(*given)) == 2
     assert not folds_case(tmp_path / "out" / "a.png")
-    monkeypatch.setattr("rar_cli.jobs.plan.folds_case", lambda path: True)
+    monkeypatch.setattr("rar_cli.jobs.naming.plan.folds_case", lambda path: True)
     with pytest.raises(UsageError, match="would both become"):
         plan(*given)
 
@@ -104,9 +104,9 @@ def test_workers_can_be_spawned():
     from functools import partial
     from pathlib import Path
 
+    from rar_cli.jobs.naming.target import Target
     from rar_cli.jobs.request import Request
     from rar_cli.jobs.restore import make_run
-    from rar_cli.jobs.target import Target
 
     make = partial(make_run, Request(), Target.of(["a"], str(Path("out")), None))
     assert pickle.loads(pickle.dumps(make)).args[0] == Request()

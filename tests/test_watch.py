@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.plan import Job
-from rar_cli.jobs.watch import Watch
+from rar_cli.jobs.naming.plan import Job
+from rar_cli.jobs.stream.watch import Watch
 
 pytestmark = pytest.mark.slow
 

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.errors import UsageError
-from rar_cli.jobs.book import OwnBook, Standing, Stop
-from rar_cli.jobs.distant import DistantBook, Line, serving
-from rar_cli.jobs.log import Known
-from rar_cli.jobs.plan import Naming, Shard, plan
-from rar_cli.jobs.reading import groups_of
-from rar_cli.jobs.sinks import FolderSink, There
-from rar_cli.jobs.walk import Selection
-from rar_cli.jobs.workers import parts_of
+from rar_cli.jobs.logs.book import OwnBook, Standing, Stop
+from rar_cli.jobs.logs.log import Known
+from rar_cli.jobs.naming.plan import Naming, Shard, plan
+from rar_cli.jobs.naming.walk import Selection
+from rar_cli.jobs.stream.distant import DistantBook, Line, serving
+from rar_cli.jobs.stream.reading import groups_of
+from rar_cli.jobs.stream.sinks import FolderSink, There
+from rar_cli.jobs.stream.workers import parts_of
 from rar_cli.report.record import PictureRecord
 
 pytestmark = pytest.mark.slow
@@ -127,8 +127,9 @@ def test_a_worker_asks_its_leader_for_leave_and_hands_in_each_record(led):
 def test_an_orphaned_worker_writes_nothing(led, tmp_path):
     leader, *_ = led
     script = (
-        "import sys, time; from rar_cli.jobs.book import OwnBook, Stop; from rar_cli.jobs.distant import serving\n"
-        "from rar_cli.jobs.log import Known\n"
+        "import sys, time\nfrom rar_cli.jobs.logs.book import OwnBook, Stop\n"
+        "from rar_cli.jobs.stream.distant import serving\n"
+        "from rar_cli.jobs.logs.log import Known\n"
         "with serving(OwnBook(Known(), None, print), Stop(), '127.0.0.1') as leader:\n"
         "    print(leader.line.port, leader.line.key.hex(), flush=True); time.sleep(60)"
     )

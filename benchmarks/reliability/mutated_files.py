@@ -28,7 +28,7 @@ from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.formats import TABLE, WRITABLE, openers
 from rar_cli.pictures.images import Picture
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 
 SLOW_S = 60.0
 Data = bytes

@@ -53,7 +53,7 @@ def model(source: Path, count: int) -> float:
 
     from rar_cli.engine.engine import load
     from rar_cli.engine.restore import restore
-    from rar_cli.jobs.reading import GROUP_PIXELS
+    from rar_cli.jobs.stream.reading import GROUP_PIXELS
 
     engine = load()
     pixels = [np.asarray(Image.open(p)) for p in sorted(source.iterdir())[:count]]

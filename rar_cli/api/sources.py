@@ -17,7 +17,7 @@ from torch import Tensor
 from rar_cli.errors import UsageError
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.images import Picture
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 
 Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
 """One picture: a file's path or bytes, a PIL picture, an array (h, w) or (h, w, 1 to 4), or a tensor (1 or 3, h, w).
@@ -72,7 +72,7 @@ def given(source: Source, name: str = "picture") -> Given:
 
 
 def _from_path(path: Path) -> Given:
-    from rar_cli.jobs.reading import read_file
+    from rar_cli.jobs.stream.reading import read_file
 
     data, _ = read_file(path, str(path))
     return Given(str(path), read_picture(data, str(path)), data=data)

@@ -54,8 +54,8 @@ def assess_command(
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
     with guarded():
-        from rar_cli.jobs.names import HEAT, Claim, check
-        from rar_cli.jobs.walk import Selection, find
+        from rar_cli.jobs.naming.names import HEAT, Claim, check
+        from rar_cli.jobs.naming.walk import Selection, find
 
         show_settings(context, verbose)
         selection = Selection(recursive, tuple(exclude or ()))

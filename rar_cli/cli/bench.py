@@ -65,7 +65,7 @@ def bench_command(
         require_extra()
         from rar_cli.bench.plots import KINDS, plot, require
         from rar_cli.jobs.bench import BenchRequest, run_bench
-        from rar_cli.jobs.names import BENCH, REPORT, Claim, check, check_plots
+        from rar_cli.jobs.naming.names import BENCH, REPORT, Claim, check, check_plots
         from rar_cli.jobs.request import Request
 
         if plots is not None:

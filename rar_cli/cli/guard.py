@@ -21,7 +21,7 @@ from rar_cli.cli.printing import warn
 from rar_cli.errors import RarError, UsageError
 
 if TYPE_CHECKING:
-    from rar_cli.jobs.book import Stop
+    from rar_cli.jobs.logs.book import Stop
     from rar_cli.types import Degradation
 
 
@@ -83,7 +83,7 @@ def _let_go_of_full_streams() -> None:
 def signals() -> Iterator[Stop]:
     """The first SIGINT or SIGTERM asks the run to finish what is in hand, and says so on a terminal; a second one
     ends it."""
-    from rar_cli.jobs.book import Stop
+    from rar_cli.jobs.logs.book import Stop
 
     stop, own = Stop(), os.getpid()
 

@@ -14,10 +14,10 @@ from rar_cli.report.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rar_cli.jobs.leftovers import Leftovers
-    from rar_cli.jobs.plan import Job
+    from rar_cli.jobs.naming.leftovers import Leftovers
+    from rar_cli.jobs.naming.plan import Job
+    from rar_cli.jobs.naming.target import Target
     from rar_cli.jobs.request import Request
-    from rar_cli.jobs.target import Target
     from rar_cli.report.record import AssessmentRecord
     from rar_cli.report.words import Choice
     from rar_cli.train.sizes import Sizes

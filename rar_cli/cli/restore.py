@@ -122,10 +122,10 @@ def restore_command(
 ) -> None:  # fmt: skip
     """Restore photographs: assess, restore, assess again, until good enough."""
     with guarded():
-        from rar_cli.jobs.plan import Naming, Shard, plan
+        from rar_cli.jobs.naming.plan import Naming, Shard, plan
+        from rar_cli.jobs.naming.target import Target
+        from rar_cli.jobs.naming.walk import Selection
         from rar_cli.jobs.request import Request
-        from rar_cli.jobs.target import Target
-        from rar_cli.jobs.walk import Selection
 
         show_settings(context, verbose)
         only, keep = without_settings_in_the_way(context, only, keep)
@@ -148,7 +148,7 @@ def restore_command(
         if verbose:
             print_engine(request)
         from rar_cli.jobs.restore import Session
-        from rar_cli.jobs.watch import Watch
+        from rar_cli.jobs.stream.watch import Watch
         from rar_cli.report.words import Choice
 
         again = partial(plan, inputs, output, naming, selection, target.ours)

@@ -17,7 +17,7 @@ from rar_cli.cli.steps import steps_shown
 from rar_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from rar_cli.jobs.book import Stop
+    from rar_cli.jobs.logs.book import Stop
 
 
 def train_command(
@@ -43,7 +43,7 @@ def train_command(
 ) -> None:
     """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
     with guarded():
-        from rar_cli.jobs.names import check_empty
+        from rar_cli.jobs.naming.names import check_empty
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
         from rar_cli.train.run import train as run_training

@@ -15,11 +15,11 @@ from rar_cli.engine.engine import Engine
 from rar_cli.engine.places import places
 from rar_cli.engine.restore import assess
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.jobs.book import Stop
-from rar_cli.jobs.names import HEATMAP
-from rar_cli.jobs.reading import read_file
+from rar_cli.jobs.logs.book import Stop
+from rar_cli.jobs.naming.names import HEATMAP
+from rar_cli.jobs.naming.walk import STREAM, Found
 from rar_cli.jobs.request import Request, engine_of, weights_of
-from rar_cli.jobs.walk import STREAM, Found
+from rar_cli.jobs.stream.reading import read_file
 from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import looks_of
 from rar_cli.pictures.decoding import read_picture
@@ -27,7 +27,7 @@ from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.images import Picture, picture_to_image
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 from rar_cli.report.explain import explain
 from rar_cli.report.figures import heatmap
 from rar_cli.report.record import AssessmentRecord, plan_to_json, rounded, rounded_db, rounded_score

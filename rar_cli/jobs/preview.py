@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cache
 
 from rar_cli.errors import ImageError
-from rar_cli.jobs.book import OwnBook, Standing
-from rar_cli.jobs.plan import Job
-from rar_cli.jobs.reading import groups_of, read_file
+from rar_cli.jobs.logs.book import OwnBook, Standing
+from rar_cli.jobs.naming.plan import Job
+from rar_cli.jobs.naming.target import Target
 from rar_cli.jobs.request import Request, engine_of, weights_of
-from rar_cli.jobs.sinks import Sink
-from rar_cli.jobs.target import Target
+from rar_cli.jobs.stream.reading import groups_of, read_file
+from rar_cli.jobs.stream.sinks import Sink
 from rar_cli.pictures.images import sha256
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rar_cli.jobs.plan import Shard
+from rar_cli.jobs.naming.plan import Shard
 from rar_cli.types import TILE_PX, Bounds, Degradation
 
 if TYPE_CHECKING:

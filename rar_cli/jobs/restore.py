@@ -13,17 +13,18 @@ from rar_cli.compute.tiling import tiles_shown
 from rar_cli.compute.tracing import profiled
 from rar_cli.engine.engine import Engine
 from rar_cli.errors import UsageError
-from rar_cli.jobs import lock, log, names
-from rar_cli.jobs.batch import Options, Run
-from rar_cli.jobs.book import Book, OwnBook, Stop, Summary
-from rar_cli.jobs.finishing import Finish
-from rar_cli.jobs.plan import Job
-from rar_cli.jobs.reading import groups_of
+from rar_cli.jobs.logs import lock, log
+from rar_cli.jobs.logs.book import Book, OwnBook, Stop, Summary
+from rar_cli.jobs.naming import names
+from rar_cli.jobs.naming.plan import Job
+from rar_cli.jobs.naming.target import Target
 from rar_cli.jobs.request import Request, engine_of, weights_of
-from rar_cli.jobs.sinks import sink_for
-from rar_cli.jobs.target import Target
-from rar_cli.jobs.watch import Watch
-from rar_cli.jobs.workers import over_devices, over_ray
+from rar_cli.jobs.stream.batch import Options, Run
+from rar_cli.jobs.stream.finishing import Finish
+from rar_cli.jobs.stream.reading import groups_of
+from rar_cli.jobs.stream.sinks import sink_for
+from rar_cli.jobs.stream.watch import Watch
+from rar_cli.jobs.stream.workers import over_devices, over_ray
 from rar_cli.pictures.remote import is_remote
 from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from rar_cli.pictures.images import Picture
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 
 
 def from_cmyk(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata]:

@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from rar_cli.errors import ImageError
-from rar_cli.pictures.blocks import box
 from rar_cli.pictures.colour import from_cmyk
 from rar_cli.pictures.deep import decode_deep
 from rar_cli.pictures.foreign import missing_package, refusal
 from rar_cli.pictures.formats import BY_NAME, TABLE, openers
 from rar_cli.pictures.images import Picture, Pixels
-from rar_cli.pictures.metadata import (
+from rar_cli.pictures.quiet import hush
+from rar_cli.pictures.tags.blocks import box
+from rar_cli.pictures.tags.metadata import (
     ORIENTATION,
     TIFF_ICC,
     TIFF_XMP,
@@ -33,9 +34,8 @@ from rar_cli.pictures.metadata import (
     tiff_directory,
     tiff_exif,
 )
-from rar_cli.pictures.quiet import hush
-from rar_cli.pictures.seconds import others_inside
-from rar_cli.pictures.tiff import is_tiff, layout, pages
+from rar_cli.pictures.tags.seconds import others_inside
+from rar_cli.pictures.tags.tiff import is_tiff, layout, pages
 
 MAX_PIXELS = 400_000_000
 """Larger pictures are refused as likely decompression bombs."""

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from rar_cli.errors import ImageError
-from rar_cli.pictures.blocks import PNG_BEGINNING, PNG_IPTC, bare_png, density_chunk, png_profile, with_chunks
 from rar_cli.pictures.images import Picture, Pixels
-from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, TIFF_ICC, TIFF_IPTC, TIFF_XMP, Metadata
 from rar_cli.pictures.quiet import silent_opencv
-from rar_cli.pictures.tiff import is_tiff, layout, unturned
+from rar_cli.pictures.tags.blocks import PNG_BEGINNING, PNG_IPTC, bare_png, density_chunk, png_profile, with_chunks
+from rar_cli.pictures.tags.metadata import EXIF_IFD, GPS_IFD, TIFF_ICC, TIFF_IPTC, TIFF_XMP, Metadata
+from rar_cli.pictures.tags.tiff import is_tiff, layout, unturned
 
 MOST_OUTSIDE = 0.5
 """Largest fraction of float values outside [0, 1]; with more, the file is on another scale."""

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from rar_cli.errors import ImageError
-from rar_cli.pictures.blocks import fits_jpeg, jpeg_markers
 from rar_cli.pictures.colour import to_srgb
 from rar_cli.pictures.deep import encode_png, encode_tiff, png_texts
 from rar_cli.pictures.formats import BY_NAME, Format, openers
 from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
-from rar_cli.pictures.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XMP, Metadata, tiff_tags
 from rar_cli.pictures.quiet import hush
+from rar_cli.pictures.tags.blocks import fits_jpeg, jpeg_markers
+from rar_cli.pictures.tags.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XMP, Metadata, tiff_tags
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from rar_cli.pictures.formats import TABLE, openers
-from rar_cli.pictures.tiff import directories, is_tiff
+from rar_cli.pictures.tags.tiff import directories, is_tiff
 
 RAW_SUFFIXES = {
     ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq",

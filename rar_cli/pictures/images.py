@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,10 +8,10 @@ import tifffile
 from PIL import Image
 
 from rar_cli.errors import ImageError
-from rar_cli.pictures.blocks import ADAM7, PNG_BEGINNING, _png_size
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.images import as_8_bit, image_to_picture, picture_to_image
+from rar_cli.pictures.tags.blocks import ADAM7, PNG_BEGINNING, _png_size
 from tests.pictures.makers import ICC, XMP, file_of, tiff_of
 
 LAYOUTS = {

@@ -13,7 +13,7 @@ from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.formats import BY_NAME, FORMAT_SUFFIX, FORMATS, TABLE, WRITABLE, described, openers
 from rar_cli.pictures.images import Picture
-from rar_cli.pictures.metadata import Metadata
+from rar_cli.pictures.tags.metadata import Metadata
 from tests.conftest import ROOT
 from tests.pictures.makers import COMMENT, ICC, IPTC, XMP, file_of, full_exif
 

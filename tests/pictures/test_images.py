@@ -11,7 +11,7 @@ from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.images import image_to_picture, picture_to_image
-from rar_cli.pictures.metadata import tiff_tags
+from rar_cli.pictures.tags.metadata import tiff_tags
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
-from rar_cli.pictures.xmp import without_promises
+from rar_cli.pictures.tags.xmp import without_promises
 from tests.pictures.makers import COMMENT, IPTC, ULTRA_HDR, XMP, file_of, full_exif, iptc_segment, jpeg_with, tiff_of
 
 

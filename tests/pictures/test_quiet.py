@@ -30,7 +30,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 def with_pixels(png, change):
     """A PNG whose stream of pixels is another one."""
-    from rar_cli.pictures.blocks import PNG_BEGINNING, _chunk, _chunks
+    from rar_cli.pictures.tags.blocks import PNG_BEGINNING, _chunk, _chunks
 
     chunks = _chunks(png)
     stream = b"".join(chunk[8:-4] for name, chunk in chunks if name == b"IDAT")

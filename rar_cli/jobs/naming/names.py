@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.walk import ROUNDS_MARK
+from rar_cli.jobs.naming.walk import ROUNDS_MARK
 from rar_cli.pictures.formats import FORMATS
 from rar_cli.pictures.remote import is_remote
 
 if TYPE_CHECKING:
-    from rar_cli.jobs.plan import Job
+    from rar_cli.jobs.naming.plan import Job
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.sinks import There
+from rar_cli.jobs.stream.sinks import There
 from rar_cli.report.record import PictureRecord
 
 NAME = "rounds.jsonl"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.leftovers import Leftovers
+from rar_cli.jobs.naming.leftovers import Leftovers
 from rar_cli.pictures.formats import FORMATS
 from rar_cli.pictures.remote import below, is_remote, place
 

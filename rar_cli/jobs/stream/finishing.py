@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rar_cli.engine.restore import Outcome
-from rar_cli.jobs.book import Book
-from rar_cli.jobs.reading import Item
-from rar_cli.jobs.sinks import Sink
+from rar_cli.jobs.logs.book import Book
+from rar_cli.jobs.stream.reading import Item
+from rar_cli.jobs.stream.sinks import Sink
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.images import Picture, as_8_bit, image_to_picture
 from rar_cli.report.figures import rounds_strip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from rar_cli.pictures.tiff import directories
+from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
 """Bytes at the beginning of a file of boxes that are searched for its description."""

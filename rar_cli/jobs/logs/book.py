@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from rar_cli.jobs.log import Known, RoundLog
-from rar_cli.jobs.sinks import There
+from rar_cli.jobs.logs.log import Known, RoundLog
+from rar_cli.jobs.stream.sinks import There
 from rar_cli.report.record import PictureRecord
 
 Observer = Callable[[PictureRecord], None]

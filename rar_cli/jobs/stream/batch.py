@@ -19,12 +19,12 @@ from torch import Tensor
 
 from rar_cli.engine.engine import LARGE_PX, Engine, unit_range
 from rar_cli.engine.restore import Outcome, restore
-from rar_cli.jobs.book import Standing, Stop
-from rar_cli.jobs.finishing import Finish
-from rar_cli.jobs.plan import Job
-from rar_cli.jobs.reading import Ahead, Group, Item, read_groups
-from rar_cli.jobs.sinks import FOREIGN
-from rar_cli.jobs.writing import Write, Writer
+from rar_cli.jobs.logs.book import Standing, Stop
+from rar_cli.jobs.naming.plan import Job
+from rar_cli.jobs.stream.finishing import Finish
+from rar_cli.jobs.stream.reading import Ahead, Group, Item, read_groups
+from rar_cli.jobs.stream.sinks import FOREIGN
+from rar_cli.jobs.stream.writing import Write, Writer
 from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import Pass
 from rar_cli.pictures.images import picture_to_image

@@ -16,8 +16,8 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 from rar_cli.errors import ImageError, UsageError
-from rar_cli.jobs.book import OwnBook, Standing, Stop
-from rar_cli.jobs.sinks import There
+from rar_cli.jobs.logs.book import OwnBook, Standing, Stop
+from rar_cli.jobs.stream.sinks import There
 from rar_cli.report.record import PictureRecord, to_json
 
 

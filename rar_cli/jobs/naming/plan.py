@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.portable import folds_case, name_fault
-from rar_cli.jobs.walk import STREAM, Found, Selection, find
+from rar_cli.jobs.naming.portable import folds_case, name_fault
+from rar_cli.jobs.naming.walk import STREAM, Found, Selection, find
 from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote, place
 

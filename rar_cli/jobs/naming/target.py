@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs import log, names
-from rar_cli.jobs.log import Known
-from rar_cli.jobs.names import Claim
-from rar_cli.jobs.plan import Shard, is_file_target
-from rar_cli.jobs.sinks import Sink, There, digest_of, sink_for
-from rar_cli.jobs.walk import ROUNDS_MARK, STREAM
+from rar_cli.jobs.logs import log
+from rar_cli.jobs.logs.log import Known
+from rar_cli.jobs.naming import names
+from rar_cli.jobs.naming.names import Claim
+from rar_cli.jobs.naming.plan import Shard, is_file_target
+from rar_cli.jobs.naming.walk import ROUNDS_MARK, STREAM
+from rar_cli.jobs.stream.sinks import Sink, There, digest_of, sink_for
 from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.remote import is_remote, place
 

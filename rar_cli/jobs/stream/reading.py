@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rar_cli.errors import ImageError
-from rar_cli.jobs.book import Standing
-from rar_cli.jobs.plan import Job, Shard
-from rar_cli.jobs.walk import kind_of
+from rar_cli.jobs.logs.book import Standing
+from rar_cli.jobs.naming.plan import Job, Shard
+from rar_cli.jobs.naming.walk import kind_of
 from rar_cli.pictures.decoding import picture_size, read_picture
 from rar_cli.pictures.files import Stamp
 from rar_cli.pictures.images import Picture, sha256

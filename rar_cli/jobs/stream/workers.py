@@ -18,12 +18,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.batch import Run
-from rar_cli.jobs.book import Book, OwnBook, Stop
-from rar_cli.jobs.distant import DistantBook, Line, serving
-from rar_cli.jobs.plan import Job, Shard
-from rar_cli.jobs.reading import CHUNK, groups_of
+from rar_cli.jobs.logs.book import Book, OwnBook, Stop
+from rar_cli.jobs.naming.plan import Job, Shard
 from rar_cli.jobs.request import Request
+from rar_cli.jobs.stream.batch import Run
+from rar_cli.jobs.stream.distant import DistantBook, Line, serving
+from rar_cli.jobs.stream.reading import CHUNK, groups_of
 from rar_cli.pictures.remote import place
 from rar_cli.report.record import to_json
 

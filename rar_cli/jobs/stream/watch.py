@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.plan import Job
+from rar_cli.jobs.naming.plan import Job
 
 Planner = Callable[[], Sequence[Job]]
 

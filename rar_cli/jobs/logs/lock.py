@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.plan import Shard
+from rar_cli.jobs.naming.plan import Shard
 from rar_cli.pictures.files import sweep
 
 NAME = re.compile(r"\.rar-\d+-of-(\d+)\.lock")

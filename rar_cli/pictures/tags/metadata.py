@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from rar_cli.pictures.blocks import IPTC_RESOURCE, PNG_IPTC, iptc_of_resources, png_iptc
-from rar_cli.pictures.xmp import upright, without_promises
+from rar_cli.pictures.tags.blocks import IPTC_RESOURCE, PNG_IPTC, iptc_of_resources, png_iptc
+from rar_cli.pictures.tags.xmp import upright, without_promises
 
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825

@@ -1,0 +1,1 @@
+"""What runs know of their outputs: the round log, the book, the lock."""
