@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, overload
 
@@ -110,14 +110,7 @@ def with_strength(bounds: Bounds, strength: float) -> Bounds:
     """Bounds that go `strength` percent of the way; the one place where a caller's strength enters."""
     if not 0 <= strength <= 100:
         raise UsageError(f"strength: must lie in 0 to 100, got {strength}")
-    if strength == 100:
-        return bounds
-    if "strength" in {each.name for each in fields(Bounds)}:
-        going: dict[str, Any] = {"strength": strength / 100}
-        return replace(bounds, **going)
-    if strength == 0:
-        return replace(bounds, max_rounds=0)
-    raise UsageError(f"strength: this engine goes the whole way or none; got {strength}, use 0 or 100")
+    return replace(bounds, strength=strength / 100, max_rounds=bounds.max_rounds if strength else 0)
 
 
 def _restored(

@@ -64,7 +64,7 @@ def _left_out(
     count: int, small: Sequence[str], unread: Sequence[str], others: Counter[str], least_px: int
 ) -> list[str]:
     """One line of what was read, and one for each reason to leave files out."""
-    lines = [f"photographs: {count}"]
+    lines = [f"photographs: {count}"] if count else []
     if small:
         lines.append(f"left out, below {least_px} px: {_listed(small)}")
     if unread:
