@@ -107,7 +107,7 @@ def test_what_was_left_alone_is_saved_byte_for_byte(content, photo, tmp_path):
     assert result.save(tmp_path / "sub" / "x.jpg").read_bytes() == data
     with Image.open(result.save(str(tmp_path / "x.webp"))) as image:
         assert image.format == "WEBP"
-    with pytest.raises(UsageError, match=r"\.xyz is none that rar writes; use \.jpg"):
+    with pytest.raises(UsageError, match=r"\.xyz is none that rar writes; use \.png"):
         result.save(tmp_path / "x.xyz")
 
 

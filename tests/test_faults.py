@@ -270,7 +270,7 @@ def test_a_picture_for_a_full_standard_output_is_one_line_and_code_2(folder, wei
     command = [sys.executable, "-m", "rar_cli", "restore", folder / "a.png", "-", "--weights", weights_dir, "--quiet"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, text=True, stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (2, "rar: cannot go on (No space left on device)\n")
+    assert (done.returncode, done.stderr) == (2, "rar: standard output: No space left on device\n")
 
 
 def test_an_encoder_that_trips_fails_its_picture_alone(rar, folder, tmp_path, monkeypatch):

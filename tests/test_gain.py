@@ -6,13 +6,14 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.restore import restore
 from rar_cli.loop.policy import GainPolicy, Prices, SimplePolicy
 from rar_cli.networks.gain import QUANTILES, Forecast, GainHeads
 from rar_cli.networks.model import Rar
-from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, said_by
+from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, rank_correlation, said_by
 from rar_cli.train.gain.harvest import harvest
 from rar_cli.train.gain.heads import Harvest, fit_heads, held_out, read_harvest
 from rar_cli.train.gain.pictures import Tried
@@ -219,3 +220,10 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     torch.testing.assert_close(after.assess(latent).severities, before.assess(latent).severities, atol=5e-3, rtol=0)
     ledger = [json.loads(line) for line in (tmp_path / "out" / "training.jsonl").read_text().splitlines()]
     assert {"expected gain", "remove everything once"} <= set(ledger[-1]["figures"]["policies"])
+
+
+def test_ranks_correlate_as_scipy_has_it():
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 20, 300).astype(float)
+    b = a + rng.normal(0, 6, 300).round()
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)

@@ -12,7 +12,6 @@ from itertools import product
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from rar_cli.loop.policy import Prices
@@ -176,10 +175,20 @@ def scores(harvest: Harvest, said: Said, tested: Tensor) -> dict[str, object]:
     clean = chosen & (harvest["depth"] == 0).numpy()
     clean &= np.asarray([kind == "clean" for kind in harvest.kinds])[harvest["picture"].numpy()]
     return {
-        "srcc": float(spearmanr(said.score[chosen], harvest["quality_db"].numpy()[chosen]).statistic),
+        "srcc": rank_correlation(said.score[chosen], harvest["quality_db"].double().numpy()[chosen]),
         "score_error": float(np.abs(said.score[chosen] - truth[chosen]).mean()),
         "clean_scores": [float(v) for v in np.quantile(said.score[clean], (0.1, 0.5))] if clean.any() else None,
     }
+
+
+def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's, without SciPy: of ranks, where equal values share the mean of theirs."""
+
+    def ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - (counts - 1) / 2.0)[places]
+
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def family(kind: str) -> str:
