@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -192,3 +194,11 @@ def test_strength_is_a_fraction_of_the_way_in_the_latent_and_exact_at_both_ends(
 def test_impossible_strengths_are_refused(strength):
     with pytest.raises(ValueError, match="strength must lie"):
         Bounds(strength=strength)
+
+
+def test_the_solver_can_be_chosen_and_changes_what_comes_out(busy):
+    image = torch.rand(1, 3, 24, 32)
+    made = {s: restore(Engine(busy, replace(CPU, solver=s)), image, policy(1))[0].image for s in ("euler", "heun")}
+    assert (made["euler"] - made["heun"]).abs().max() > 1e-4
+    with pytest.raises(UsageError, match="--solver magic: use euler, heun"):
+        Engine(busy, replace(CPU, solver="magic"))

@@ -59,7 +59,7 @@ def test_the_lattice_of_cells_shows_less_in_the_mean_of_two_views(tiny):
     pattern = torch.zeros(1, 3, 32, 32)
     pattern[..., ::4, ::4] = 0.1
     step = engine.encode(0.5 + pattern) - latent
-    tiny.move = lambda z, *told, times: z + step[..., :1, :1].expand_as(z)
+    tiny.move = lambda z, *told, times, solver: z + step[..., :1, :1].expand_as(z)
     image = engine.decode(
         engine.move(latent, engine.condition(engine.assess(latent), [Plan()] * len(latent))), (32, 32)
     )

@@ -28,6 +28,13 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+class SolverKind(StrEnum):
+    """How a step is made."""
+
+    EULER = "euler"
+    HEUN = "heun"
+
+
 class Format(StrEnum):
     """Of the outputs."""
 

@@ -25,6 +25,7 @@ from rar_cli.cli.options import (
     QuietOption,
     RecursiveOption,
     SelfEnsembleOption,
+    SolverKind,
     TileOption,
     VerboseOption,
     WeightsOption,
@@ -61,6 +62,7 @@ def restore_command(
         float, typer.Option(help="How far to go: 100 all of the way, 0 not at all.", min=0, max=100, metavar="0-100")
     ] = 100.0,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
+    solver: Annotated[SolverKind, typer.Option(help="Of each step: heun is of second order.")] = SolverKind.EULER,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
@@ -137,7 +139,8 @@ def restore_command(
         jobs = [] if watch else plan(inputs, output, naming, selection, target.ours)
         say_leftovers(selection.leftovers, quiet)
         request = Request(
-            weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, self_ensemble=self_ensemble,
+            weights=weights, device=device, dtype=dtype, tile_px=tile, steps=steps, solver=solver.value,
+            self_ensemble=self_ensemble,
             max_rounds=max_rounds, accept=accept, only=chosen, keep=kept, strength=strength, quality=quality,
             provenance=not no_provenance, save_rounds=save_rounds, batch_size=batch_size, overwrite=overwrite, log=log,
             report=report, shard=part, engine=engine, workers=workers, profile=profile,

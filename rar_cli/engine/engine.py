@@ -17,7 +17,7 @@ from rar_cli.engine.inputs import check_options
 from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.views import moved, moved_back
 from rar_cli.errors import UsageError
-from rar_cli.loop.transport import time_grid
+from rar_cli.loop.transport import SOLVERS, time_grid
 from rar_cli.networks.model import Rar
 from rar_cli.types import Assessment, Plan
 from rar_cli.weights.find import find
@@ -123,7 +123,7 @@ class Engine:
 
     def _moved(self, *parts: Tensor) -> Tensor:
         with self.autocast():
-            return self.model.move(*parts, times=self.times).float()
+            return self.model.move(*parts, times=self.times, solver=SOLVERS[self.options.solver]).float()
 
     def decode(self, latent: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""

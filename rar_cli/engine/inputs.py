@@ -8,6 +8,7 @@ from torch import Tensor
 from rar_cli.engine.finite import is_finite
 from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import ImageError, UsageError
+from rar_cli.loop.transport import SOLVERS
 
 INTEGERS = (torch.uint8, torch.uint16)
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -37,10 +38,12 @@ def check_image(image: object, most: int | None = None) -> Tensor:
 
 def check_options(options: EngineOptions) -> None:
     """Names are text; tile and steps are whole numbers of at least 1. Raises UsageError."""
-    for name in ("device", "dtype"):
+    for name in ("device", "dtype", "solver"):
         if not isinstance(value := getattr(options, name), str):
             raise UsageError(f"{name}: a name is needed, got {value!r}")
     for name in ("tile_px", "steps"):
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{name}: a whole number of at least 1 is needed, got {value!r}")
+    if options.solver not in SOLVERS:
+        raise UsageError(f"--solver {options.solver}: use {', '.join(SOLVERS)}")

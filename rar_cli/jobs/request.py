@@ -23,6 +23,7 @@ class Request:
     dtype: str = "auto"
     tile_px: int = TILE_PX
     steps: int = 1
+    solver: str = "euler"
     self_ensemble: bool = False
     max_rounds: int = 4
     accept: float | None = None
@@ -67,5 +68,7 @@ def engine_of(request: Request, weights: Weights) -> Engine:
     from rar_cli.engine.options import EngineOptions
     from rar_cli.networks.model import Rar
 
-    options = EngineOptions(request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble)
+    options = EngineOptions(
+        request.device, request.dtype, request.tile_px, request.steps, request.self_ensemble, request.solver
+    )
     return Engine(Rar.load(weights.folder), options)

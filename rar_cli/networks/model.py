@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rar_cli.loop.policy import GainPolicy, Policy, Prices, SimplePolicy
-from rar_cli.loop.transport import transport
+from rar_cli.loop.transport import Solver, euler, transport
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
@@ -117,8 +117,9 @@ class Rar(nn.Module, HubModel):
         condition: Tensor,
         origin: Tensor | None = None,
         times: Sequence[float] = (0.0, 1.0),
+        solver: Solver = euler,
     ) -> Tensor:
-        """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`.
+        """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`, by `solver`.
 
         origin: the latent before the first round, where that is another one; only a restorer with memory asks for it.
         """
@@ -128,7 +129,7 @@ class Rar(nn.Module, HubModel):
             told = (begin,) if self.params.restorer.memory and z is not begin else ()
             return self.restorer(z, z.new_full((z.shape[0],), t), condition, *told)
 
-        return transport(field, latent, times)
+        return transport(field, latent, times, solver)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the folder form; `dtype` float16 halves the small parts (the codec stays float32)."""

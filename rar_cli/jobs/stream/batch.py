@@ -53,7 +53,8 @@ class Options:
         What counts is what was asked for: a tile that shrinks later, for want of memory, is no other option.
         """
         about = {
-            **vars(self), "policy": self.policy.about(), "times": engine.times, "tile": engine.tile_px,
+            **vars(self), "policy": self.policy.about(), "times": engine.times,
+            "solver": engine.options.solver, "tile": engine.tile_px,
             "dtype": str(engine.dtype), "ensemble": engine.options.self_ensemble, "weights": weights.sha256,
         }  # fmt: skip
 
