@@ -124,3 +124,11 @@ def test_the_summary_counts_and_names_where_things_lie():
     assert written_line("out", "r.html") == "pictures: out; report: r.html"
     assert written_line("-", None) == ""
     assert [lasted(s) for s in (0.4, 59, 61, 7500)] == ["0 s", "59 s", "1 min 01 s", "2 h 05 min"]
+
+
+def test_what_the_heads_say_was_gained_stands_beside_what_was_removed():
+    told = course({"noise": 0.5, "haze": 0.5}, {"haze": 0.5}, {})
+    told["rounds"][1]["found_gain_db"], told["rounds"][2]["found_gain_db"] = 2.0, 1.14
+    assert outcome(told) == "restored: noise -> haze, about 3.1 dB"
+    told["rounds"][2]["found_gain_db"] = None
+    assert outcome(told) == "restored: noise -> haze"

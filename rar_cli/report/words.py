@@ -122,7 +122,15 @@ def outcome(record: Record, choice: Choice = EVERYTHING) -> str:
     if record["stop"] == "revert":
         lost = steps(record)[-1]
         return f"restored: {removed}; then {listed(lost.removed)} put back: {why_put_back(record)}"
-    return f"restored: {removed}" + (" (all rounds used)" if record["stop"] == "exhausted" else "")
+    ended = " (all rounds used)" if record["stop"] == "exhausted" else ""
+    return f"restored: {removed}{gained(record)}{ended}"
+
+
+def gained(record: Record) -> str:
+    """ ", about 3.1 dB" by the heads of gain, over the rounds that are kept; "" where they say nothing."""
+    gains = [step.found_db for step in steps(record) if step.kept]
+    known = [gain for gain in gains if gain is not None]
+    return f", about {sum(known):.1f} dB" if known and len(known) == len(gains) else ""
 
 
 def why_put_back(record: Record) -> str:
