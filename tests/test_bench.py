@@ -322,6 +322,7 @@ def test_metrics_agree_with_opencv_and_torchmetrics_on_stored_pairs(path):
     assert 0 <= found["piqe"] <= 100
 
 
+@pytest.mark.slow
 def test_every_metric_names_its_unit_direction_and_package(photo):
     image = (photo / 255).astype(np.float32)
     metrics = metrics_here()

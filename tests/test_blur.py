@@ -49,6 +49,7 @@ def test_the_cepstrum_tells_one_diagonal_from_the_other(codec, reader):
     assert at(rising, lag, -lag) > at(rising, lag, lag) + 0.1
 
 
+@pytest.mark.slow
 def test_luminance_comes_through_the_latent_as_it_is(codec, reader):
     image = torch.rand(2, 3, 96, 128)
     direct = BlurReader(3, REACH, 8, 1)

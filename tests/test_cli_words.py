@@ -35,6 +35,7 @@ def test_names_complete_one_after_another():
     assert "rain,rain" not in complete_names("rain,")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "wanted"), [("--only mo", "motion_blur"), ("--format ti", "tiff")])
 def test_the_shell_completes_names_and_choices(words, wanted):
     line = f"rar restore a b {words}"

@@ -261,6 +261,7 @@ def test_a_users_model_comes_from_the_hub_at_one_commit(server, weights_dir, tmp
     assert CliRunner().invoke(app, command).exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_hubs_silence_and_the_offline_switch_are_said(server, tmp_path):
     missing = hub(server, "someone/nothing", tmp_path)
     assert "WeightsError" in missing.stderr

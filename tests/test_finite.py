@@ -22,6 +22,7 @@ def shades(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("where", ["encode", "move", "decode"])
 def test_it_fails_alone_before_a_byte_is_written(weights_dir, shades, tmp_path, monkeypatch, where, value):

@@ -61,6 +61,7 @@ def test_heads_say_a_mean_and_quantiles_for_every_plan():
     assert heads.score(state).shape == (3,)
 
 
+@pytest.mark.slow
 def test_heads_learn_which_plan_gains_where_and_what_a_pair_shows():
     found = made()
     tested = held_out(found)

@@ -100,6 +100,7 @@ def test_a_picture_left_alone_costs_the_page_one_picture():
     assert views_of(noise(0), noise(0), [], SCALES[0]).size < 0.6 * views_of(noise(0), noise(1), [], SCALES[0]).size
 
 
+@pytest.mark.slow
 def test_a_page_of_500_photographs_is_below_50_mb(tmp_path):
     gallery = Gallery("many", 500)
     pictures = [noise(i, (720, 1080)) for i in range(2)]  # noise compresses worse than any photograph

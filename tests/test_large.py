@@ -94,6 +94,7 @@ def large(published):
     return Rar(params_of(published), pretrained=True)
 
 
+@pytest.mark.slow
 def test_pretrained_components_are_what_was_published(published, large):
     import diffusers
 
@@ -197,6 +198,7 @@ def config_of(published, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_one_command_trains_it_end_to_end(published, photos_dir, tmp_path):
     config = load_config(config_of(published, tmp_path))
     folder = train(config, TrainRequest([photos_dir], tmp_path / "run"), lambda text: None)
@@ -214,6 +216,7 @@ def test_shards_of_the_first_kind_are_refused():
         shard_as_it_is(FullyShardedDataParallelPlugin(fsdp_version=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("published", ["sd3"], indirect=True)
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, tmp_path, precision):

@@ -171,6 +171,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(rar, folder, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_a_heat_map_replaces_a_heat_map_and_no_photograph(rar, folder, tmp_path, suffix):
     drawn = tmp_path / f"heat{suffix}"

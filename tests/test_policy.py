@@ -84,6 +84,7 @@ def test_only_what_is_wanted_is_planned_and_nothing_where_nothing_is():
     assert policy({}, wanted=frozenset()).decide([SEEN], []).verdict is Verdict.ACCEPT
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=9, max_size=9), st.sets(st.sampled_from(DEGRADATIONS), min_size=1))
 def test_candidates_differ_remove_something_and_begin_with_everything_wanted(severities, wanted):
     plans = list(candidates(Look(0.0, tuple(severities)), frozenset(wanted)))

@@ -50,6 +50,7 @@ def run(weights_dir, *line):
 SHOWN = "\\[/x]" + CODES.encode("unicode_escape").decode() + "rar: forged[bold]:skull:.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["good", "bad"])
 def test_restore_shows_every_name_as_it_is(weights_dir, evil, kind):
     place = f"{kind}/{FOLDER}"
@@ -70,6 +71,7 @@ def test_assess_shows_every_name_as_it_is(weights_dir, evil):
         assert SHOWN in run(weights_dir, "assess", bad, *options)[1]
 
 
+@pytest.mark.slow
 def test_bench_shows_every_name_as_it_is(weights_dir, evil):
     assert "forged" in run(weights_dir, "bench", f"bad/{FOLDER}")[1]
     pairs = evil / f"{CODES}rar: forged" / "degraded"

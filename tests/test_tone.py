@@ -127,6 +127,7 @@ def test_small_pictures_are_moved_as_ever(codec):
     assert scripted.sides == [125]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(330, 500), (481, 323), (500, 770)])
 def test_pictures_in_pieces_come_out_as_whole_ones(codec, size):
     latent = picture(codec, 0.9, height=size[0], width=size[1])

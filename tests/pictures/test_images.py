@@ -239,6 +239,7 @@ def test_a_bad_file_raises_one_line_that_begins_with_its_name(photo, fault):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_absurd_dimensions_are_refused_before_memory_is_taken():
     image = Image.new("1", (40_000, 30_000))
     with pytest.raises(ImageError, match="megapixels"):
