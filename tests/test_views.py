@@ -39,7 +39,7 @@ def test_the_second_view_is_told_what_rounds_before_have_taken(busy):
     seen: list[tuple[Tensor, Tensor]] = []
     move = busy.move
 
-    def watched(z, condition, origin=None, times=(0.0, 1.0)):
+    def watched(z, condition, origin=None, times=(0.0, 1.0), solver=None):
         seen.append((z, origin))
         return move(z, condition, origin, times)
 

@@ -180,7 +180,7 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.target is None:
             continue
-        if fault := name_fault(job.relative, os.fspath(job.target)):
+        if fault := name_fault(job.relative, str(job.target)):
             raise UsageError(f"{job.target}: {fault}")
         real = _real(job.target)
         other = owners.setdefault(real.casefold() if folds else real, job)
