@@ -34,7 +34,7 @@ def assess_command(
         float | None, typer.Option(help="Exit with 1 if any score is lower.", min=0, max=100, metavar="SCORE")
     ] = None,
     accept: Annotated[
-        float | None, typer.Option(help="Score that counts as good enough; default: as fitted.", min=0, max=100)
+        float | None, typer.Option(help="Score that counts as good enough; default: no bound.", min=0, max=100)
     ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,

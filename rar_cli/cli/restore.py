@@ -54,7 +54,7 @@ def restore_command(
     max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=0, max=64)] = 4,
     accept: Annotated[
         float | None,
-        typer.Option(help="Score from which a picture is good enough; default: as fitted.", min=0, max=100),
+        typer.Option(help="Score from which a picture is good enough; default: no bound.", min=0, max=100),
     ] = None,
     only: OnlyOption = None,
     keep: KeepOption = None,

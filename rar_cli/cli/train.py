@@ -89,3 +89,5 @@ def _refit(
         long = 1.0 if hours is None else hours
         request = GainRequest(data, folder, out, valid, long, lambda: stop.signal is not None)
         echo(str(refit(request, say)))
+    if stop.signal is not None:
+        raise typer.Exit(128 + stop.signal)

@@ -101,7 +101,7 @@ class SimplePolicy:
         """One round for all that is wanted, where any of it is there."""
         worst = looks[-1].of(*self.bounds.wanted)
         if plans:
-            return Decision(Verdict.EXHAUSTED, "everything was removed at once")
+            return Decision(Verdict.ACCEPT, "everything was removed at once")
         if self.bounds.good_enough(looks[-1]):
             return Decision(Verdict.ACCEPT, f"score {looks[-1].score:.0f} is good enough")
         if worst <= self.clear:
@@ -116,7 +116,7 @@ class Prices:
     """What a plan's expected gain has to pay for, fitted with the heads.
 
     round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: what
-    `--only` lowers the price of a round by, for who names a degradation has seen it.
+    `--only` lowers the price of the first round by, for who names a degradation has seen it; set by hand.
     """
 
     round_db: float = 0.2
@@ -147,13 +147,13 @@ class GainPolicy:
         """Keep what helped; then go on as long as a plan is worth a round."""
         now = looks[-1]
         found = self.found(looks, plans) if plans else None
-        if found is not None and found < 0:
+        if found is not None and found < -self.allowance(len(plans) - 1):
             return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB: put back", found_db=found)
         if self.bounds.good_enough(now):
             return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
         best, gain = self.best(now)
-        if best is None or self.worth(gain) < 0:
-            reason = "nothing may be removed" if best is None else f"another plan would gain {gain.mean_db:+.1f} dB"
+        if best is None or self.worth(gain) + self.allowance(len(plans)) < 0:
+            reason = "nothing may be removed" if best is None else f"the best plan would gain {gain.mean_db:+.1f} dB"
             return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
         if len(plans) >= self.bounds.max_rounds:
             reason = f"{self.bounds.max_rounds} rounds used"
@@ -162,8 +162,11 @@ class GainPolicy:
 
     def worth(self, gain: Gain) -> float:
         """What a gain is worth in dB, less its risk and one round."""
-        price = self.prices.round_db - self.prices.named_db * self.bounds.named
-        return gain.mean_db - self.prices.risk * max(gain.mean_db - gain.low_db, 0.0) - price
+        return gain.mean_db - self.prices.risk * max(gain.mean_db - gain.low_db, 0.0) - self.prices.round_db
+
+    def allowance(self, rounds: int) -> float:
+        """How many dB the first round may be expected to lose: who names a degradation has seen it."""
+        return self.prices.named_db if self.bounds.named and not rounds else 0.0
 
     def best(self, look: Look) -> tuple[Plan | None, Gain]:
         """The plan that is worth most, and its gain; None where nothing may be removed."""
@@ -181,7 +184,7 @@ class GainPolicy:
 
 def candidates(look: Look, wanted: frozenset[Degradation], strengths: Sequence[float] = (1.0, 0.5)) -> Iterator[Plan]:
     """The plans worth comparing: everything, parts of it by kind, and parts of it by what is seen most."""
-    order = sorted(wanted, key=lambda d: -look.severities[PLACE[d]])
+    order = sorted(wanted, key=lambda d: (-look.severities[PLACE[d]], PLACE[d]))  # the same in every process
     parts = [
         wanted, wanted - LIGHT, wanted & LIGHT, wanted & SCENE, wanted - SCENE,
         wanted - {Degradation.LOW_LIGHT}, wanted - {Degradation.HAZE}, wanted - frozenset(order[:1]),

@@ -49,7 +49,7 @@ class Pass:
 def rounds(model: Restoring, latent: Tensor, policy: Policy) -> Generator[Pass, None, None]:
     """Run the loop on latent (b, c, h, w); yields round 0 (the input as assessed), 1, 2, ...
 
-    Pictures leave the batch with their final verdict. Each round reads the device once.
+    Pictures leave the batch with their final verdict. The seconds of a round are those of assessing and deciding.
     """
     pictures = list(range(latent.shape[0]))
     looks: list[list[Look]] = [[] for _ in pictures]

@@ -131,8 +131,8 @@ class Assessor(Assessing):
         return condition
 
     def _score(self, by_view: Tensor, state: Tensor | None, views: int) -> Tensor:
-        """Of the heads of gain where there are any; else the mean of what each view says."""
-        if self.gain is not None and state is not None:
+        """Of the heads of gain where there are any, but in training; else the mean of what each view says."""
+        if self.gain is not None and state is not None and not self.training:
             return self.gain.score(state)
         return rearrange(by_view, "(f b) -> f b", f=views).mean(0) if views > 1 else by_view
 

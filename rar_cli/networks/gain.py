@@ -1,8 +1,8 @@
 """Heads of gain: what a plan would gain, and what a round has gained, in dB (the comparison of arXiv 2603.26385);
 and the score.
 
-They read the IQA core's hidden states and the statistics of the latent, once per assessment, and are learned from the
-loop's own work (rar_cli/train/gain/). Outputs are a mean and quantiles, for a mean alone
+They read the first token of the IQA core, the mean of its image tokens and the statistics of the latent. They are
+learned from the loop's own work (rar_cli/train/gain/). Outputs are a mean and quantiles, for a mean alone
 does not say how sure it is.
 """
 
@@ -103,7 +103,7 @@ class GainMember(nn.Module):
 
 
 class Forecast:
-    """Heads of gain as the policy asks them: looks and plans -> gains, on the CPU."""
+    """Heads of gain as the policy uses them: looks and plans -> gains."""
 
     def __init__(self, heads: GainHeads) -> None:
         self.heads = heads

@@ -132,12 +132,11 @@ class _Trial:
 
     def _further(self, begin: State, state: State, plans: Sequence[Plan]) -> None:
         """A second round, with memory of what was removed where everything was; sometimes a third."""
-        restart = torch.tensor([plan.restart for plan in plans])[:, None, None, None]
-        origin = torch.where(restart, state.latent, begin.latent)
+        origin = _origin(plans, state.latent, begin.latent)
         second = self._drawn(state, EVERYTHING_ODDS)
         after = self._move(state, second, origin, 2)
         if self.rng.random() < FURTHER_ODDS[2]:
-            self._move(after, self._drawn(after, EVERYTHING_ODDS), after.latent, 3)
+            self._move(after, self._drawn(after, EVERYTHING_ODDS), _origin(second, after.latent, origin), 3)
 
     def _drawn(self, state: State, everything: float) -> list[Plan]:
         """A plan for each picture, of the candidates for what is seen of it."""
@@ -183,3 +182,9 @@ class _Trial:
 
     def _shown(self, latent: Tensor) -> Tensor:
         return self.engine.decode(latent, (self.clean.shape[-2], self.clean.shape[-1]))
+
+
+def _origin(plans: Sequence[Plan], latent: Tensor, before: Tensor) -> Tensor:
+    """What memory begins with after some plans: the latent they led to where they restart it, else what it was."""
+    restart = torch.tensor([plan.restart for plan in plans], device=latent.device)[:, None, None, None]
+    return torch.where(restart, latent, before)

@@ -139,6 +139,8 @@ def held_out(harvest: Harvest, share: float = 0.2, seed: int = 0) -> Tensor:
     """A mask over states: those of a share of the photographs, chosen by their names."""
     names = sorted(set(harvest.sources))
     generator = torch.Generator().manual_seed(seed)
-    chosen = {names[i] for i in torch.randperm(len(names), generator=generator)[: round(share * len(names))].tolist()}
+    chosen = {
+        names[i] for i in torch.randperm(len(names), generator=generator)[: max(round(share * len(names)), 1)].tolist()
+    }
     by_picture = torch.tensor([source in chosen for source in harvest.sources])
     return by_picture[harvest["picture"]]

@@ -58,7 +58,8 @@ def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
         _gather(model, request, request.data, shards, 1.0 - share, say)
     if request.hours > 0 and request.valid:
         _gather(model, request, request.valid, valid, share, say)
-    return fitted(model, [shards], [valid] if request.valid else [], request.out, say)
+    judged = [valid] if any(valid.glob("shard-*.safetensors")) else []  # an interrupted harvest may have none
+    return fitted(model, [shards], judged, request.out, say)
 
 
 def _gather(
@@ -102,12 +103,13 @@ def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path,
 
 
 def with_heads(model: Rar, features: int) -> Rar:
-    """The same model, with heads of gain that have learned nothing yet. Raises ValueError where features do not fit."""
+    """The same model, with heads of gain that have learned nothing yet. Raises UsageError where features do not fit."""
     if not isinstance(model.params.assessor, AssessorParams):
         raise UsageError("--gain: heads of gain are learned by the small assessor alone so far")
     params = replace(model.params.assessor, gain_width=WIDTH, gain_members=MEMBERS)
     if features != params.gain_features:
-        raise ValueError(f"the harvest has {features} features, these weights have {params.gain_features}")
+        text = f"the harvest has {features} features, these weights have {params.gain_features}"
+        raise UsageError(f"{text}; delete the folder harvest below --out and begin anew")
     grown = Rar(replace(model.params, assessor=params), model.prices)
     kept = {name: tensor for name, tensor in model.state_dict().items() if ".gain." not in name}
     grown.load_state_dict(kept, strict=False)
@@ -115,5 +117,5 @@ def with_heads(model: Rar, features: int) -> Rar:
 
 
 def _plain(found: object) -> object:
-    """NumPy's numbers as JSON has them."""
-    return json.loads(json.dumps(found, default=float))
+    """NumPy's numbers as JSON has them; what is no number is null."""
+    return json.loads(json.dumps(found, default=float), parse_constant=lambda _: None)
