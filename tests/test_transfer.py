@@ -107,9 +107,15 @@ def test_the_endless_body_of_a_redirect_is_not_read(servers, tmp_path, monkeypat
 
 
 def test_the_watch_of_a_file_ends_with_it(servers, tmp_path):
+    def watches():
+        return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
+
+    before = watches()
     servers[0].files["/x"] = b"weights"
     fetch(Remote(f"{servers[0].url}/x", size=7), tmp_path / "x", None)
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]
+    for thread in watches() - before:  # cancelled, it ends as soon as it gets a processor
+        thread.join(5.0)
+    assert not watches() - before
 
 
 def tokens(server):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -203,7 +204,10 @@ def processes(marker):
 def test_ray_replaces_a_worker_that_was_killed_and_nothing_is_lost_or_done_twice(many, weights_dir, tmp_path):
     pytest.importorskip("ray")
     alone = tmp_path / "alone"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each worker has: sums of other threads round otherwise
     run(many, alone, "--weights", weights_dir, "--device", "cpu")
+    torch.set_num_threads(threads)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "rar_cli", "restore", str(many), str(out), "--weights", str(weights_dir)]
     command += ["--device", "cpu", "--accept", "100", "--engine", "ray", "--workers", "2", "--quiet"]

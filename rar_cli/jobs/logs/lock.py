@@ -37,4 +37,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
         except OSError as error:
             raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another OUTPUT") from error
         sweep(folder)
-        yield
+        try:
+            yield
+        finally:  # workers may have been killed while the run went on
+            sweep(folder)
