@@ -10,6 +10,7 @@ from rar_cli.engine.options import EngineOptions
 from rar_cli.engine.restore import bounds_of, restore
 from rar_cli.errors import UsageError
 from rar_cli.loop.policy import FixedPolicy
+from rar_cli.loop.rounds import looks_of
 from rar_cli.networks.adapters import AssessorParams, ImageAdapter, StemBlock
 from rar_cli.types import ALL, Bounds, Degradation, Plan, Verdict
 from tests.fakes import CPU
@@ -186,8 +187,16 @@ def test_strength_is_a_fraction_of_the_way_in_the_latent_and_exact_at_both_ends(
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole, again, strict=True))
     middle = engine.decode(torch.lerp(steps[0].latent, steps[-1].latent, 0.5), (24, 32))
     torch.testing.assert_close(torch.cat([half.image, other.image]), middle)
+    (seen, _) = looks_of(engine.assess(torch.lerp(steps[0].latent, steps[-1].latent, 0.5)))
+    assert half.restoration.score_after == pytest.approx(seen.score)  # the record is of what is written
     untouched = restore(engine, image, policy(2).within(bounds_of(strength=0.0)))
     assert all(each.image is None and each.restoration.best_round == 0 for each in untouched)
+
+
+def test_impossible_bounds_are_said_to_python_callers():
+    for options in ({"max_rounds": -1}, {"max_rounds": "2"}, {"accept_score": 1e9}, {"strength": 2.0}):
+        with pytest.raises(UsageError):
+            bounds_of(**options)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1])

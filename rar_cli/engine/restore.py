@@ -15,7 +15,7 @@ from rar_cli.engine.inputs import check_image
 from rar_cli.engine.tone import Tone
 from rar_cli.errors import UsageError
 from rar_cli.loop.policy import Policy
-from rar_cli.loop.rounds import Pass, Restoring, rounds, settle
+from rar_cli.loop.rounds import Pass, Restoring, looks_of, rounds, settle
 from rar_cli.types import ALL, Assessment, Bounds, Degradation, Restoration
 
 OnPass = Callable[[Pass], None]
@@ -70,7 +70,7 @@ def restore(
                     images.setdefault(picture, []).append(engine.decode(one, size, dtype))
         strength, outcomes = policy.bounds.strength, []
         if strength < 1.0:
-            passes = _weakened(passes, strength)
+            passes = _weakened(engine, passes, strength)
         for i, kept in enumerate(settle(iter(passes))):
             decoded = None if kept.best_round == 0 else engine.decode(kept.latent, size, dtype)
             slim = replace(kept, latent=kept.latent[..., :0, :0])  # do not hold on to the memory
@@ -100,20 +100,32 @@ def bounds_of(
     keep: Sequence[Degradation] = (),
     strength: float = 1.0,
 ) -> Bounds:
-    """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given."""
+    """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given,
+    and for impossible bounds."""
     if only and keep:
         raise UsageError("--only and --keep exclude each other: give one of them")
     wanted = frozenset(only) if only else ALL - frozenset(keep)
-    return Bounds(max_rounds if strength else 0, accept_score, wanted, bool(only), strength)
+    try:
+        return Bounds(max_rounds if strength else 0, accept_score, wanted, bool(only), strength)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
 
 
-def _weakened(passes: Iterable[Pass], strength: float) -> Iterator[Pass]:
-    """Each round's latents at a fraction of the way from the input's; the loop itself goes all of it."""
+def _weakened(engine: Engine, passes: Iterable[Pass], strength: float) -> Iterator[Pass]:
+    """Each round at a fraction of the way from the input, assessed there; the loop itself goes all of it."""
     begun: Tensor | None = None
     for step in passes:
         begun = step.latent if begun is None else begun
-        latent = step.latent if step.index == 0 else torch.lerp(begun[list(step.pictures)], step.latent, strength)
-        yield replace(step, latent=latent)
+        if step.index == 0:
+            yield step
+            continue
+        latent = torch.lerp(begun[list(step.pictures)], step.latent, strength)
+        looks = looks_of(engine.assess(latent))
+        rounds_there = tuple(
+            replace(this, score=look.score, severities=look.named, found_db=None)
+            for this, look in zip(step.rounds, looks, strict=True)
+        )
+        yield replace(step, latent=latent, rounds=rounds_there)
 
 
 def _on_canvases(
