@@ -84,7 +84,7 @@ def test_a_damaged_output_is_seen(rar, folder, tmp_path, damage):
     whole = (out / "b.jpg").read_bytes()
     (out / "b.jpg").write_bytes(whole[:-20] + bytes(20) if damage == "same size" else whole[:-20])
     result = rar("restore", folder, out, *ALWAYS, "--quiet", code=1)
-    assert "b.jpg: exists and was not made by rar" in result.stderr
+    assert "b.jpg: exists and no round log knows these bytes" in result.stderr
     rar("restore", folder, out, *ALWAYS, "--overwrite")
     assert (out / "b.jpg").read_bytes() == whole
 
@@ -132,7 +132,7 @@ def test_a_dry_run_tells_the_truth_about_finished_work(rar, folder, tmp_path):
     lines = rar("restore", folder, out, *ALWAYS, "--dry-run").stdout.splitlines()
     assert lines == [
         f"{folder / 'a.png'} -> {out / 'a.png'}",
-        f"{folder / 'b.jpg'} -> {out / 'b.jpg'} (exists, was not made by rar)",
+        f"{folder / 'b.jpg'} -> {out / 'b.jpg'} (exists, unknown to the log)",
         f"{folder / 'c.webp'} -> {out / 'c.webp'} (done)",
     ]
     lines = rar("restore", folder, out, *ALWAYS, "--steps", 2, "--dry-run", "--json").stdout.splitlines()

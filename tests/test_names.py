@@ -46,7 +46,7 @@ def test_a_file_that_rar_did_not_make_is_left_alone_and_said(rar, folder, tmp_pa
     mine = tmp_path / "mine.png"
     mine.write_bytes(b"my own work")
     result = rar("restore", folder / "a.png", mine, *ALWAYS, "--quiet", code=1)
-    assert f"{mine}: exists and was not made by rar; use --overwrite or another OUTPUT" in result.stderr
+    assert f"{mine}: exists and no round log knows these bytes; use --overwrite or another OUTPUT" in result.stderr
     assert mine.read_bytes() == b"my own work"
     rar("restore", folder / "a.png", mine, *ALWAYS, "--overwrite")
     assert mine.read_bytes() != b"my own work"

@@ -68,7 +68,7 @@ def print_preview(jobs: Sequence[Job], request: Request, target: Target, as_json
     from rar_cli.jobs.preview import preview
     from rar_cli.report.record import to_json
 
-    notes = {"open": "", "done": " (done)", "foreign": " (exists, was not made by rar)"}
+    notes = {"open": "", "done": " (done)", "foreign": " (exists, unknown to the log)"}
     for job, standing in preview(jobs, request, target):
         if as_json:
             status = "failed" if job.fault else standing.value

@@ -125,8 +125,8 @@ class StoreSink:
         write_bytes(data, self.root / name, None, ready)
 
 
-FOREIGN = "exists and was not made by rar; use --overwrite or another OUTPUT"
-"""Said of a file that no log knows by its bytes."""
+FOREIGN = "exists and no round log knows these bytes; use --overwrite or another OUTPUT"
+"""Said of a file that rar did not make, changed since, or made without a log."""
 
 
 def sink_for(root: Path | None, replaces: Replaces) -> Sink:
