@@ -119,8 +119,27 @@ def test_in_place_with_a_suffix_takes_only_what_is_new(rar, folder):
 def test_a_photograph_that_only_looks_like_an_output_is_not_written_over(rar, folder):
     mine = (folder / "a.png").read_bytes()
     (folder / "a_r.png").write_bytes(mine)
-    assert "would overwrite an input" in rar("restore", folder, folder, "--suffix", "_r", code=2).stderr
-    assert (folder / "a_r.png").read_bytes() == mine
+    for more in ((), ("--overwrite",)):
+        result = rar("restore", folder, folder, "--suffix", "_r", *ALWAYS, *more, "--quiet", code=1)
+        assert f"{folder / 'a_r.png'}: is an input too" in result.stderr
+        assert (folder / "a_r.png").read_bytes() == mine
+    assert {p.name for p in folder.glob("*_r.*")} == {"a_r.png", "a_r_r.png", "b_r.jpg", "c_r.webp"}
+
+
+def test_an_edited_output_in_place_fails_alone(rar, folder):
+    command = ("restore", folder, folder, "--suffix", "_r", *ALWAYS)
+    rar(*command)
+    (folder / "a_r.png").write_bytes((folder / "a.png").read_bytes())
+    shutil.copy(folder / "b.jpg", folder / "d.jpg")
+    assert "a_r.png: is an input too" in rar(*command, "--quiet", code=1).stderr
+    assert (folder / "d_r.jpg").is_file()
+    assert (folder / "a_r.png").read_bytes() == (folder / "a.png").read_bytes()
+
+
+def test_in_place_without_a_suffix_is_refused_before_any_work(rar, folder):
+    before = sorted(os.listdir(folder))
+    assert "would overwrite an input" in rar("restore", folder, folder, *ALWAYS, code=2).stderr
+    assert sorted(os.listdir(folder)) == before
 
 
 def test_a_dry_run_tells_the_truth_about_finished_work(rar, folder, tmp_path):

@@ -7,7 +7,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rar_cli.errors import UsageError
@@ -22,7 +22,7 @@ class Job:
     """One picture to do. source, target: a path, or None for standard input or output.
 
     name: the input as the user knows it (log, messages). relative: its place below the output folder. fault: why it
-    cannot be read, known before any work; such a job has no target.
+    cannot be done, known before any work; such a job has no target.
     """
 
     source: Path | None
@@ -109,6 +109,7 @@ def plan(
         jobs = [_job(found, folder, naming) for found in find(inputs, selection, outside=folder)]
         jobs = _without_outputs(jobs, ours)
         _refuse_clashes(jobs)
+        jobs = _sparing_inputs(jobs)
     except OSError as error:
         raise UsageError(f"{error.filename or output}: cannot be used ({error.strerror or error})") from error
     return jobs
@@ -176,7 +177,6 @@ def _same(path: Path, target: Path) -> bool:
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
     owners: dict[str, Job] = {}
     folds = any(folds_case(job.target) for job in jobs[:1] if job.target is not None)
-    sources = {_real(job.source): job for job in jobs if job.source is not None}
     for job in jobs:
         if job.target is None:
             continue
@@ -189,8 +189,18 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
                 f"{other.name} and {job.name} would both become {job.target}: "
                 "keep --format same, or restore them into two folders"
             )
-        if real in sources and sources[real].fault is None:
+        if job.source is not None and real == _real(job.source):
             raise UsageError(f"{job.target}: would overwrite an input; choose another OUTPUT or a --suffix")
+
+
+def _sparing_inputs(jobs: Sequence[Job]) -> list[Job]:
+    """A job fails where its output is the input of another one: a photograph, or an output that was edited."""
+    sources = {_real(job.source) for job in jobs if job.source is not None}
+    return [
+        job if job.target is None or _real(job.target) not in sources else
+        replace(job, target=None, fault=f"{job.target}: is an input too; choose another OUTPUT or --suffix")
+        for job in jobs
+    ]  # fmt: skip
 
 
 def _real(path: Path) -> str:
