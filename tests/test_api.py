@@ -166,6 +166,12 @@ def test_assess_says_what_is_wrong(engine, photo):
     assert found.record.verdict in {"accept", "restore"}
 
 
+def closed():
+    image = Image.new("RGB", (8, 8))
+    image.close()
+    return image
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -175,11 +181,18 @@ def test_assess_says_what_is_wrong(engine, photo):
         (lambda e: rar.restore("nowhere.png", engine=e), ImageError, "nowhere.png"),
         (lambda e: rar.restore(np.zeros((4, 4, 5), np.uint8), engine=e), UsageError, "(h, w, 1 to 4)"),
         (lambda e: rar.restore(np.zeros((4, 4), np.int64), engine=e), UsageError, "int64"),
-        (lambda e: rar.restore(np.full((4, 4), 255.0), engine=e), UsageError, "divide by 255?"),
+        (lambda e: rar.restore(np.full((4, 4), 255.0), engine=e), UsageError, "divide by 255"),
         (lambda e: rar.restore(torch.zeros(4, 5, 5), engine=e), UsageError, "(1 or 3, h, w)"),
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), only="dust", engine=e), UsageError, "dust"),
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), strength=101, engine=e), UsageError, "0 to 100"),
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), engine=3), UsageError, "rar.load()"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), only=5, engine=e), UsageError, "only: names"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), strength="50", engine=e), UsageError, "got '50'"),
+        (lambda e: rar.restore(np.full((4, 4), -1.0), engine=e), UsageError, "undo a norm?"),
+        (lambda e: rar.restore("a\0b.png", engine=e), ImageError, "holds a zero"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5, device="meta"), engine=e), UsageError, "meta"),
+        (lambda e: rar.restore(closed(), engine=e), ImageError, "open it anew"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(engine, call, error, message):

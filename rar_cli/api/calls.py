@@ -108,8 +108,8 @@ def assess(
 
 def with_strength(bounds: Bounds, strength: float) -> Bounds:
     """Bounds that go `strength` percent of the way; the one place where a caller's strength enters."""
-    if not 0 <= strength <= 100:
-        raise UsageError(f"strength: must lie in 0 to 100, got {strength}")
+    if not isinstance(strength, int | float) or not 0 <= strength <= 100:
+        raise UsageError(f"strength: must lie in 0 to 100, got {strength!r}")
     return replace(bounds, strength=strength / 100, max_rounds=bounds.max_rounds if strength else 0)
 
 
@@ -131,6 +131,8 @@ def _restored(
 
 
 def _names(names: Names, option: str) -> tuple[Degradation, ...]:
+    if not isinstance(names, Iterable):
+        raise UsageError(f"{option}: names of degradations are needed, got {names!r:.40}")
     split = names.split(",") if isinstance(names, str) else names
     found = [str(name).strip() for name in split if str(name).strip()]
     unknown = [name for name in found if name not in set(Degradation)]

@@ -88,6 +88,8 @@ class Restored:
         What was left alone and keeps its format is copied byte for byte. quality: 1 to 100, of lossy formats. Raises
         UsageError for an unknown ending, ImageError where the file cannot be written.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"save: a path is needed, got {type(path).__name__}")
         target = Path(path)
         kind = FORMATS.get(target.suffix.lower(), "")
         if kind not in WRITABLE:

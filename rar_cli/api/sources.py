@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from rar_cli.errors import UsageError
+from rar_cli.errors import ImageError, UsageError
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.images import Picture
 from rar_cli.pictures.tags.metadata import Metadata
@@ -63,7 +63,11 @@ def given(source: Source, name: str = "picture") -> Given:
         data = bytes(source)
         return Given(name, read_picture(data, name), data=data)
     if isinstance(source, Image.Image):
-        return Given(getattr(source, "filename", "") or name, _from_pil(source), "pil")
+        named = str(getattr(source, "filename", "") or name)
+        try:
+            return Given(named, _from_pil(source), "pil")
+        except (ValueError, OSError) as error:  # closed, or its file is damaged
+            raise ImageError(f"{named}: cannot be read ({error}); open it anew") from error
     if isinstance(source, Tensor):
         return _from_tensor(source, name)
     if isinstance(source, np.ndarray):
@@ -74,6 +78,8 @@ def given(source: Source, name: str = "picture") -> Given:
 def _from_path(path: Path) -> Given:
     from rar_cli.jobs.stream.reading import read_file
 
+    if "\0" in str(path):
+        raise ImageError(f"{path}: is no name of a file, for it holds a zero")
     data, _ = read_file(path, str(path))
     return Given(str(path), read_picture(data, str(path)), data=data)
 
@@ -95,6 +101,8 @@ def _from_pil(image: Image.Image) -> Picture:
 def _from_tensor(tensor: Tensor, name: str) -> Given:
     if tensor.ndim != 3 or tensor.shape[0] not in {1, 3}:
         raise UsageError(f"{name}: a tensor (1 or 3, h, w) or a batch of them is needed, got {tuple(tensor.shape)}")
+    if tensor.is_meta or tensor.layout != torch.strided:
+        raise UsageError(f"{name}: a tensor with values is needed, got one that is meta or sparse")
     whole = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
     array = whole.permute(1, 2, 0).contiguous().numpy()
     return Given(name, _from_array(array, name), "tensor", channels=tensor.shape[0])
@@ -104,8 +112,9 @@ def _from_array(array: NDArray[Any], name: str) -> Picture:
     if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {1, 2, 3, 4}) or 0 in array.shape:
         raise UsageError(f"{name}: an array (h, w) or (h, w, 1 to 4) is needed, got {array.shape}")
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.max() > 1.5:
-            raise UsageError(f"{name}: floats in [0, 1] are needed, got up to {array.max():g}; divide by 255?")
+        if not np.isfinite(array).all() or array.max() > 1.5 or array.min() < -0.5:
+            spread = f"{array.min():g} to {array.max():g}"
+            raise UsageError(f"{name}: floats in [0, 1] are needed, got {spread}; divide by 255, or undo a norm?")
         return _picture(np.clip(array, 0.0, 1.0).astype(np.float32))
     if array.dtype not in (np.uint8, np.uint16):
         raise UsageError(f"{name}: uint8, uint16 or float is needed, got {array.dtype}")
