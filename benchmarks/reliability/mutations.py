@@ -94,7 +94,8 @@ def run_tests(root: Path, tests: Sequence[str], limit_s: float = LIMIT_S) -> int
     """Exit code of pytest in a tree for the tests of some mutations; that of a failed test where it takes too long."""
     paths = dict.fromkeys(path for each in tests for path in each.partition(" -k ")[0].split())
     names = dict.fromkeys(each.partition(" -k ")[2] for each in tests)
-    command = ["-q", "-x", "-p", "no:cacheprovider", *paths, "-k", " or ".join(names)]
+    quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the packages were imported before pytest began
+    command = ["-q", "-x", "-p", "no:cacheprovider", *quiet, *paths, "-k", " or ".join(names)]
     process = multiprocessing.get_context("fork").Process(target=_pytest, args=(root, command))
     process.start()
     process.join(limit_s)
