@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 from rar_cli.networks.codec import Codec, CodecParams
 from rar_cli.networks.model import Rar
@@ -88,6 +90,20 @@ def weights_dir(busy: Rar, tmp_path: Path) -> Path:
     busy.save(folder)
     write_manifest(folder, "tiny", "Apache-2.0", "random numbers")
     return folder
+
+
+@pytest.fixture
+def rar(weights_dir: Path) -> Callable[..., Result]:
+    """The command line in this process with those weights: arguments and the exit code that must come -> result."""
+    from rar_cli.cli import app
+
+    def run(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [*map(str, arguments), "--weights", str(weights_dir)])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
-from typer.testing import CliRunner
 
-from rar_cli.cli import app
 from rar_cli.errors import UsageError
 from rar_cli.jobs.logs.lock import held
 from rar_cli.jobs.logs.log import Known, RoundLog, read_log
@@ -22,17 +20,6 @@ from rar_cli.jobs.stream.sinks import There
 from rar_cli.pictures.files import sweep, write_bytes
 from rar_cli.report.record import PictureRecord
 from rar_cli.version import __version__
-
-
-@pytest.fixture
-def rar(weights_dir):
-    def run(*arguments, code=0):
-        result = CliRunner().invoke(app, [*map(str, arguments), "--weights", str(weights_dir)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
 
 
 def records(out):

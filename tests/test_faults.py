@@ -28,17 +28,6 @@ from rar_cli.weights.manifest import write_manifest
 ALWAYS = ("--accept", "100", "--max-rounds", "1")
 
 
-@pytest.fixture
-def rar(weights_dir):
-    def run(*arguments, code=0):
-        result = CliRunner().invoke(app, [*map(str, arguments), "--weights", str(weights_dir)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
-
-
 def records(out):
     return [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
 
