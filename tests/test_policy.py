@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rar_cli.loop.policy import FixedPolicy, GainPolicy, Prices, SimplePolicy, candidates, stopped
+from rar_cli.loop.policy import FixedPolicy, GainPolicy, Prices, SimplePolicy, candidates
 from rar_cli.types import ALL, DEGRADATIONS, Bounds, Degradation, Gain, Look, Plan, Verdict
 from tests.conftest import ROOT
 
@@ -147,12 +147,6 @@ def test_everything_that_changes_a_decision_is_told():
         SimplePolicy(),
     ]
     assert len({str(each.about()) for each in [plain, *changed]}) == 5
-
-
-def test_a_course_is_replayed_as_the_loop_would_run_it():
-    looks, plans = [SEEN, look(1, rain=0.5), look(2)], [Plan(HAZE, restart=True), Plan(RAIN, restart=True)]
-    for found, kept in (([1.0, 1.0], 2), ([1.0, -9.0], 1), ([-9.0, 1.0], 0)):
-        assert stopped(policy({RAIN: 3.0, HAZE: 1.0}, found), looks, plans) == kept
 
 
 @pytest.mark.parametrize("options", [{"accept_score": 101.0}, {"accept_score": -1.0}, {"max_rounds": -1}])

@@ -75,10 +75,7 @@ def test_restoring_the_samples_raises_score_and_psnr(restored):
     assert np.mean(rises) > 5, restored
 
 
-DARKENED = pytest.mark.xfail(strict=True, reason="its rain passes for haze and low light; see docs/results.md")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=DARKENED) if n == "brick" else n for n in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_sample_ends_below_its_input(restored, name):
     assert restored[name][0] > -0.5
 

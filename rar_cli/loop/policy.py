@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look, Plan, Verdict
 
 LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
@@ -49,6 +52,7 @@ class Forecasting(Protocol):
 
 
 P = TypeVar("P", "FixedPolicy", "SimplePolicy", "GainPolicy")
+N = TypeVar("N", float, NDArray[np.float64])
 
 
 def _about(policy: P) -> dict[str, object]:
@@ -123,6 +127,11 @@ class Prices:
     risk: float = 0.5
     named_db: float = 2.0
 
+    def worth(self, mean_db: N, low_db: N) -> N:
+        """What an expected gain and its lower quantile are worth in dB, less risk and one round; numbers or arrays."""
+        spread = mean_db - low_db
+        return mean_db - self.risk * spread * (spread > 0) - self.round_db
+
 
 @dataclass(frozen=True)
 class GainPolicy:
@@ -162,7 +171,7 @@ class GainPolicy:
 
     def worth(self, gain: Gain) -> float:
         """What a gain is worth in dB, less its risk and one round."""
-        return gain.mean_db - self.prices.risk * max(gain.mean_db - gain.low_db, 0.0) - self.prices.round_db
+        return self.prices.worth(gain.mean_db, gain.low_db)
 
     def allowance(self, rounds: int) -> float:
         """How many dB the first round may be expected to lose: who names a degradation has seen it."""
@@ -193,16 +202,3 @@ def candidates(look: Look, wanted: frozenset[Degradation], strengths: Sequence[f
     for part in dict.fromkeys(part for part in parts if part):
         for strength in strengths:  # memory begins anew after a round that leaves something
             yield Plan(part, strength, restart=part != ALL or strength < 1.0)
-
-
-def stopped(policy: Policy, looks: Sequence[Look], plans: Sequence[Plan]) -> int:
-    """The round that the loop would keep, replayed on looks, the input first, and the plans between them."""
-    kept = 0
-    for index in range(len(looks)):
-        verdict = policy.decide(looks[: index + 1], plans[:index]).verdict
-        if verdict is Verdict.REVERT:
-            return kept
-        kept = index
-        if verdict is not Verdict.REPEAT:
-            return kept
-    return kept

@@ -37,6 +37,9 @@ class Assessing(nn.Module):
         severities: (b, degradations) in [0, 1] to condition on instead of the assessed ones, NaN for those.
         """
 
+    def add_lora(self) -> None:  # noqa: B027 - most assessors have none
+        """Add what learns beside weights that stay as they were published: nothing, all of them learn."""
+
     def forward(
         self,
         latent: Tensor,

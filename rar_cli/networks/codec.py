@@ -20,7 +20,8 @@ from rar_cli.compute.tiling import pad_to_multiple
 
 @dataclass(frozen=True)
 class CodecParams:
-    """factor: pixels per latent cell along a side; channels: at most 3 * factor**2; width: of the branches."""
+    """factor: pixels per latent cell along a side; channels: at most 3 * factor**2; width: of the branches, 0 goes
+    without."""
 
     factor: int = 4
     channels: int = 48
@@ -47,20 +48,27 @@ class Codec(nn.Module):
         f, c, width = params.factor, params.channels, params.width
         self.analysis = nn.Conv2d(3, c, f, stride=f)
         self.synthesis = nn.ConvTranspose2d(c, 3, f, stride=f)
-        self.encoder_branch = nn.Sequential(nn.Conv2d(3, width, f, stride=f), nn.SiLU(), zero_(nn.Conv2d(width, c, 1)))
-        self.decoder_branch = nn.Sequential(
-            nn.Conv2d(c, width, 3, padding=1), nn.SiLU(), zero_(nn.ConvTranspose2d(width, 3, f, stride=f))
-        )
+        self.encoder_branch = self.decoder_branch = None
+        if width:
+            self.encoder_branch = nn.Sequential(
+                nn.Conv2d(3, width, f, stride=f), nn.SiLU(), zero_(nn.Conv2d(width, c, 1))
+            )
+            self.decoder_branch = nn.Sequential(
+                nn.Conv2d(c, width, 3, padding=1), nn.SiLU(), zero_(nn.ConvTranspose2d(width, 3, f, stride=f))
+            )
         self.register_buffer("scale", torch.ones(c))
 
     def encode(self, image: Tensor) -> Tensor:
         """image (b, 3, h, w) in [0, 1] -> latent (b, c, ceil(h/f), ceil(w/f)), roughly unit variance."""
         image = pad_to_multiple(image, self.params.factor)
-        return self.analysis(image) + self.encoder_branch(image)
+        latent: Tensor = self.analysis(image)
+        return latent if self.encoder_branch is None else latent + self.encoder_branch(image)
 
     def decode(self, latent: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """latent -> image (b, 3, h, w), cropped to `size` = (h, w); near [0, 1], not clamped."""
-        image = self.synthesis(latent) + self.decoder_branch(latent)
+        image: Tensor = self.synthesis(latent)
+        if self.decoder_branch is not None:
+            image = image + self.decoder_branch(latent)
         return image if size is None else image[..., : size[0], : size[1]]
 
     def encode_change(self, change: Tensor) -> Tensor:

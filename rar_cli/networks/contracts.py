@@ -63,6 +63,10 @@ class AssessorLike(Protocol):
         """Both at once, as training does."""
         ...
 
+    def add_lora(self) -> None:
+        """Add what learns beside weights that stay as they were published; nothing where all of them learn."""
+        ...
+
     def let_learn(self, on: bool) -> None:
         """Let what training moves learn, or nothing."""
         ...

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import PARTS, Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.stages import let_learn
@@ -66,8 +65,7 @@ def sizes(config: TrainConfig, side_px: int = PICTURE_PX) -> Sizes:
         model = Rar(config.model).requires_grad_(False)
     with torch.inference_mode():
         flops = _flops(model, side_px)
-    if isinstance(model.assessor, LanguageAssessor):
-        model.assessor.add_lora()
+    model.assessor.add_lora()
     let_learn(model, config.learns)
     parts = []
     for name in PARTS:

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from rar_cli.errors import UsageError
 from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, patches_of
-from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import Rar, RarParams
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Photo
@@ -32,8 +31,7 @@ def starting_model(
             _fit(model, config, photos)
     else:
         model = Rar.load(warm_start).requires_grad_(True)
-    if isinstance(model.assessor, LanguageAssessor):
-        model.assessor.add_lora()
+    model.assessor.add_lora()
     if config.gradient_checkpointing:
         for part in (model.codec, model.assessor, model.restorer):
             prepare: Callable[[], None] | None = getattr(part, "checkpoint_gradients", None)

@@ -23,8 +23,8 @@ from rar_cli.types import DEGRADATIONS
 HARM_DB = 0.1
 LOST_DB = 0.5
 """A round that lost more than this should be put back."""
-HARM_PRICE_DB, LOSS_WEIGHT = 10.0, 2.0
-"""When prices are chosen: what a share of 1 of harmed pictures costs in dB of the mean (one in a hundred 0.1), and how
+HARM_PRICE_DB, LOSS_WEIGHT = 5.0, 1.5
+"""When prices are chosen: what a share of 1 of harmed pictures costs in dB of the mean (one in a hundred 0.05), and how
 many times what is lost counts beside what is gained."""
 RISKS, ROUND_PRICES_DB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), (0.05, 0.1, 0.2, 0.3, 0.5)
 CLEAR = 0.1
@@ -47,10 +47,6 @@ class Said:
     def verdict(self) -> NDArray[np.float64]:
         """What each round gained, as `GainPolicy.found` has it."""
         return (self.found + self.mean) / 2
-
-    def worth(self, prices: Prices) -> NDArray[np.float64]:
-        """As `GainPolicy.worth` has it."""
-        return self.mean - prices.risk * np.maximum(self.mean - self.low, 0.0) - prices.round_db
 
 
 @torch.inference_mode()
@@ -76,7 +72,7 @@ def inputs_of(harvest: Harvest, tested: Tensor) -> list[NDArray[np.int64]]:
 
 def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
     """The policy of the heads beside simple ones and the best that could be picked."""
-    gain, worth = harvest["gain_db"].numpy(), said.worth(prices)
+    gain, worth = harvest["gain_db"].numpy(), prices.worth(said.mean, said.low)
     whole = ((harvest["remove"].sum(1) == len(DEGRADATIONS)) & (harvest["strength"] == 1.0)).numpy()
     worst = harvest["severities"].amax(1).numpy()[harvest["before"].numpy()]
 

@@ -17,7 +17,7 @@ from rar_cli.errors import UsageError
 from rar_cli.networks.gain import QUANTILES, GainHeads, GainMember
 from rar_cli.train.gain.truth import quality_to_score
 
-EPOCHS, BATCH, RATE, DECAY = 10, 128, 1.5e-3, 0.05
+EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
 JITTER = 0.05
 """Standard deviation of noise on normed features: a harvest is small."""
 LARGEST_DB = 25.0

@@ -20,13 +20,18 @@ from rar_cli.synthesis.drawings import drawing
 from rar_cli.synthesis.pixels import Image, quantise
 from rar_cli.synthesis.recipes import STACKED, random_recipe, stack
 from rar_cli.train.data.crops import crop, retoned
-from rar_cli.types import DEGRADATIONS
+from rar_cli.types import DEGRADATIONS, Degradation
 
-SIDES = (128, 128, 128, 192, 192, 192, 256, 256, 320, 384)
-"""Sides of the pictures in px, as often as they stand here; a batch has one."""
+SIDES = (128, 192, 256, 256, 320, 320, 320, 384, 512)
+"""Sides of the pictures in px, as often as they stand here; a batch has one, of photographs that are large enough."""
 BATCH_PIXELS = 300_000
 RETONED = 0.25
 """Share of photographs of another exposure, gamma, contrast or colour: dim and pale scenes are clean."""
+
+OFTEN = {Degradation.LOW_LIGHT: 2.0, Degradation.RAIN: 2.0, Degradation.HAZE: 1.5, Degradation.SNOW: 1.5}
+"""How many times as often as the others a degradation comes alone: heads mistake these for scenes."""
+SINGLY = np.asarray([OFTEN.get(degradation, 1.0) for degradation in DEGRADATIONS])
+SINGLY /= SINGLY.sum()
 
 Photo = NDArray[np.uint8]
 Degrading = Callable[[Image, Generator], tuple[Image, Image, str]]
@@ -45,16 +50,20 @@ class Tried:
 
 def pictures(photos: Sequence[Photo], first: int, seed: int = 0) -> Iterator[list[Tried]]:
     """Batches of one size from picture number `first` on, without end; a number always makes the same picture."""
+    short = np.asarray([min(photo.shape[:2]) for photo in photos])
+    sides = [side for side in SIDES if side <= short.max()] or [int(short.max())]
     while True:
-        side = SIDES[int(np.random.default_rng([seed, first]).integers(len(SIDES)))]
+        side = sides[int(np.random.default_rng([seed, first]).integers(len(sides)))]
+        places = np.flatnonzero(short >= side)
         count = max(BATCH_PIXELS // side**2, 1)
-        yield [_tried(photos, side, first + i, seed) for i in range(count)]
+        yield [_tried(photos, places, side, first + i, seed) for i in range(count)]
         first += count
 
 
-def _tried(photos: Sequence[Photo], side: int, number: int, seed: int) -> Tried:
+def _tried(photos: Sequence[Photo], places: NDArray[np.int64], side: int, number: int, seed: int) -> Tried:
     rng = np.random.default_rng([seed, number, 1])
-    place = int(np.random.default_rng([seed, number // len(photos)]).permutation(len(photos))[number % len(photos)])
+    turn = np.random.default_rng([seed, number // len(places)]).permutation(places)
+    place = int(turn[number % len(places)])
     clean = crop(photos[place], side, rng)
     if rng.random() < RETONED:
         clean = quantise(retoned(clean, rng))
@@ -97,7 +106,7 @@ def shot(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 def single(image: Image, rng: Generator) -> tuple[Image, Image, str]:
     """One degradation."""
-    return _by_recipe(image, rng, (DEGRADATIONS[int(rng.integers(len(DEGRADATIONS)))],), (0.08, 0.9))
+    return _by_recipe(image, rng, (DEGRADATIONS[int(rng.choice(len(DEGRADATIONS), p=SINGLY))],), (0.08, 0.9))
 
 
 def stacked(image: Image, rng: Generator) -> tuple[Image, Image, str]:
@@ -135,7 +144,7 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 
 KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, single, stacked, mixed, others)
-ODDS = (0.09, 0.05, 0.06, 0.15, 0.10, 0.18, 0.20, 0.17)
+ODDS = (0.08, 0.04, 0.04, 0.13, 0.18, 0.20, 0.18, 0.15)
 
 
 def _by_recipe(

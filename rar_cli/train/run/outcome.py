@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rar_cli.networks.large.assessor import LanguageAssessor
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.run.parts import Parts
@@ -47,7 +46,6 @@ def _gathered(parts: Parts) -> Rar | None:
 def _loaded(config: TrainConfig, tensors: Mapping[str, Tensor]) -> Rar:
     """A model on the CPU from the state of the one that was trained, perhaps in shards."""
     model = Rar(config.model)
-    if isinstance(model.assessor, LanguageAssessor):
-        model.assessor.add_lora()
+    model.assessor.add_lora()
     model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
     return model
