@@ -204,6 +204,16 @@ def test_pictures_to_try_are_of_every_kind_and_keep_their_reference(photos):
 
 
 @pytest.mark.slow
+def test_photographs_are_never_enlarged_to_the_side_of_a_batch(photos):
+    short = min(min(photo.shape[:2]) for photo in photos)
+    small, large = np.zeros((short, short, 3), np.uint8), np.full((2 * short, 2 * short, 3), 255, np.uint8)
+    for batch in islice(pictures_of([small, large], 0), 12):
+        side = batch[0].degraded.shape[0]
+        assert side <= 2 * short
+        if side > short:
+            assert {tried.source for tried in batch} == {"1"}
+
+
 def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_dir, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("rar_cli.train.gain.harvest.SHARD", 8)
     monkeypatch.setattr("rar_cli.train.gain.pictures.SIDES", (32,))
