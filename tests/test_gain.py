@@ -1,6 +1,7 @@
 """Heads of gain: shapes, what they learn from a harvest, what a harvest holds, and the truth behind both."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -76,6 +77,20 @@ def test_heads_learn_which_plan_gains_where_and_what_a_pair_shows():
     assert told["policies"]["expected gain"]["harmed"] == 0.0
     assert told["put_back_of_lost"] > 0.9
     assert told["regret_left"] < 0.2
+
+
+def test_heads_that_learn_onward_begin_with_what_they_know():
+    heads, harvest = GainHeads(8, 6), made()
+    everything = torch.ones(harvest.states, dtype=torch.bool)
+    known = heads.members[0].plan[0].weight
+    with torch.no_grad():
+        heads.mean.fill_(0.25)
+        known.fill_(3.0)
+    fit_heads(heads, harvest, everything, epochs=1, onward=True)
+    assert (heads.mean == 0.25).all()  # else what was learned of features would be about others
+    assert 2.9 < float(known.min()) < 3.0
+    fit_heads(heads, harvest, everything, epochs=1)
+    assert float(known.max()) < 1.0
 
 
 def test_held_out_photographs_are_held_out_whole():
@@ -187,12 +202,13 @@ def test_a_number_always_makes_the_same_picture_whatever_the_first_one_is(photos
 
 @pytest.mark.slow
 def test_pictures_to_try_are_of_every_kind_and_keep_their_reference(photos):
-    made = [tried for batch in islice(pictures_of(photos, 0), 12) for tried in batch]
+    made = [tried for batch in islice(pictures_of(photos, 0), 24) for tried in batch]
     assert {tried.kind.partition(":")[0].partition(",")[0] for tried in made} >= {
         "clean",
         "fine",
         "drawn",
         "camera",
+        "grain",
         "rar",
     }
     for tried in made:
@@ -225,6 +241,9 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     assert isinstance(loaded.policy, GainPolicy)
     (restored,) = restore(Engine(loaded, CPU), torch.rand(1, 3, 32, 32))
     assert restored.restoration.trace[0].expected_db is not None
+    told.clear()
+    again = Rar.load(refit(replace(request, weights=folder, out=tmp_path / "again"), told.append))
+    assert torch.equal(again.assessor.gain.mean, loaded.assessor.gain.mean)  # they learn onward
     before, after = (Engine(model, CPU) for model in (Rar.load(weights_dir), Rar.load(folder)))
     latent = before.encode(torch.rand(1, 3, 32, 32))
     torch.testing.assert_close(after.assess(latent).severities, before.assess(latent).severities, atol=5e-3, rtol=0)

@@ -159,9 +159,14 @@ def forecasts(harvest: Harvest, said: Said, tested: Tensor) -> dict[str, object]
     return {
         "correlation": float(np.corrcoef(mean, true)[0, 1]),
         "calibration_db": [[float(mean[d].mean()), float(true[d].mean())] for d in deciles],
-        "put_back_of_lost": float(verdict[lost].mean()),
-        "put_back_of_gained": float(verdict[gained].mean()),
+        "put_back_of_lost": _share(verdict[lost]),
+        "put_back_of_gained": _share(verdict[gained]),
     }
+
+
+def _share(of: NDArray[np.bool_]) -> float:
+    """NaN where there is none, as in a harvest of a few pictures."""
+    return float(of.mean()) if len(of) else float("nan")
 
 
 def scores(harvest: Harvest, said: Said, tested: Tensor) -> dict[str, object]:

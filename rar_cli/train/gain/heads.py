@@ -18,6 +18,8 @@ from rar_cli.networks.gain import QUANTILES, GainHeads, GainMember
 from rar_cli.train.gain.truth import quality_to_score
 
 EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
+ONWARD_EPOCHS, ONWARD_RATE = 4, 3e-4
+"""Of heads that know an earlier harvest already, which a high rate makes them forget."""
 JITTER = 0.05
 """Standard deviation of noise on normed features: a harvest is small."""
 LARGEST_DB = 25.0
@@ -68,35 +70,51 @@ def read_harvest(folders: Sequence[Path]) -> Harvest:
     return Harvest({name: torch.cat(each) for name, each in parts.items()}, tuple(kinds), tuple(sources))
 
 
-def fit_heads(heads: GainHeads, harvest: Harvest, learned: Tensor, epochs: int = EPOCHS) -> None:
-    """Learn from the moves that begin in `learned` states (a mask over states), every member from its own seed."""
+def fit_heads(
+    heads: GainHeads, harvest: Harvest, learned: Tensor, epochs: int | None = None, onward: bool = False
+) -> None:
+    """Learn from the moves that begin in `learned` states (a mask over states), every member from its own seed.
+
+    onward: from what the heads know already, gently; else anew. epochs: None for as many as suits that.
+    """
     features = harvest["features"].float()
-    heads.mean.copy_(features[learned].mean(0))
-    heads.spread.copy_(features[learned].std(0) + 1e-3)
+    if not onward:
+        heads.mean.copy_(features[learned].mean(0))
+        heads.spread.copy_(features[learned].std(0) + 1e-3)
+    plan = Schedule(epochs or (ONWARD_EPOCHS if onward else EPOCHS), ONWARD_RATE if onward else RATE, onward)
     normed = ((features - heads.mean) / heads.spread).clamp(-6.0, 6.0)
     moves = learned[harvest["before"]].nonzero()[:, 0]
     for seed, member in enumerate(heads.members):
         assert isinstance(member, GainMember)
-        _fit_member(member, harvest, normed, moves, seed, epochs)
+        _fit_member(member, harvest, normed, moves, seed, plan)
     heads.eval().requires_grad_(False)
 
 
-def _fit_member(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor, seed: int, epochs: int) -> None:
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast heads learn; onward: from what they know already."""
+
+    epochs: int
+    rate: float
+    onward: bool
+
+
+def _fit_member(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor, seed: int, plan: Schedule) -> None:
     torch.manual_seed(seed)
-    for module in member.modules():
+    for module in () if plan.onward else member.modules():
         if isinstance(module, nn.Linear):
             module.reset_parameters()
     member.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(member.parameters(), RATE, weight_decay=DECAY)
-    steps = epochs * -(-len(moves) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    for _ in range(epochs):
+    optimizer = torch.optim.AdamW(member.parameters(), plan.rate, weight_decay=DECAY)
+    steps = plan.epochs * -(-len(moves) // BATCH)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps, pct_start=0.1)
+    for _ in range(plan.epochs):
         for batch in torch.split(moves[torch.randperm(len(moves))], BATCH):
             optimizer.zero_grad()
             _loss(member, harvest, normed, batch).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(member.parameters(), 5.0)
             optimizer.step()
-            schedule.step()
+            rates.step()
 
 
 def _loss(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor) -> Tensor:

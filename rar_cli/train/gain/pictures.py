@@ -20,6 +20,7 @@ from rar_cli.synthesis.drawings import drawing
 from rar_cli.synthesis.pixels import Image, quantise
 from rar_cli.synthesis.recipes import STACKED, random_recipe, stack
 from rar_cli.train.data.crops import crop, retoned
+from rar_cli.train.gain.noise import noisy_pair
 from rar_cli.types import DEGRADATIONS, Degradation
 
 SIDES = (128, 192, 256, 256, 320, 320, 320, 384, 512)
@@ -104,6 +105,11 @@ def shot(image: Image, rng: Generator) -> tuple[Image, Image, str]:
     return quantise(noisy), quantise(camera.develop(image, light, None, seed)), "camera"
 
 
+def grainy(image: Image, rng: Generator) -> tuple[Image, Image, str]:
+    """Noise of any camera; the reference is the same camera without noise."""
+    return *noisy_pair(image, rng), "grain"
+
+
 def single(image: Image, rng: Generator) -> tuple[Image, Image, str]:
     """One degradation."""
     return _by_recipe(image, rng, (DEGRADATIONS[int(rng.choice(len(DEGRADATIONS), p=SINGLY))],), (0.08, 0.9))
@@ -143,8 +149,8 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
     return (made.astype(np.float32) / np.float32(255.0)), image, f"others:{names}"
 
 
-KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, single, stacked, mixed, others)
-ODDS = (0.08, 0.04, 0.04, 0.13, 0.18, 0.20, 0.18, 0.15)
+KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, grainy, single, stacked, mixed, others)
+ODDS = (0.08, 0.04, 0.03, 0.15, 0.25, 0.12, 0.12, 0.12, 0.09)
 
 
 def _by_recipe(

@@ -78,16 +78,17 @@ def _gather(
 def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
     """Weights with heads learned from shards; prices are chosen and figures taken on the shards of `valid`.
 
-    Without these, a fifth of the photographs is held out for both, and what ships then learns from all of them.
+    Heads that are there already learn onward. Without shards of `valid`, a fifth of the photographs is held out for
+    both, and what ships then learns from all of them.
     """
     gathered = read_harvest(shards)
     judged = read_harvest(valid) if valid else gathered
     tested = torch.ones(judged.states, dtype=torch.bool) if valid else held_out(gathered)
-    grown = with_heads(model, gathered["features"].shape[1])
+    grown, onward = with_heads(model, gathered["features"].shape[1])
     heads = grown.assessor.gain
     assert isinstance(heads, GainHeads)
-    everything = torch.ones(gathered.states, dtype=torch.bool)
-    fit_heads(heads, gathered, everything if valid else ~tested)
+    everything, begun = torch.ones(gathered.states, dtype=torch.bool), copy.deepcopy(heads.state_dict())
+    fit_heads(heads, gathered, everything if valid else ~tested, onward=onward)
     said = said_by(heads, judged)
     grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
     found = figures(judged, said, tested, grown.prices)
@@ -95,25 +96,30 @@ def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path,
     ledger.write("gain", pictures=len(gathered.kinds), prices=asdict(grown.prices), figures=_plain(found))
     say(f"gain: {json.dumps(_plain(found['policies']))}")
     if not valid:
-        fit_heads(heads, gathered, everything)
+        heads.load_state_dict(begun)
+        fit_heads(heads, gathered, everything, onward=onward)
     folder = out / "weights"
     grown.save(folder, torch.float16)
     write_manifest(folder, "rar-s", LICENCE, "trained by rar train; see training.jsonl")
     return folder
 
 
-def with_heads(model: Rar, features: int) -> Rar:
-    """The same model, with heads of gain that have learned nothing yet. Raises UsageError where features do not fit."""
+def with_heads(model: Rar, features: int) -> tuple[Rar, bool]:
+    """The same model with heads of gain, and whether these are its own; else they have learned nothing yet.
+
+    Raises UsageError where features do not fit.
+    """
     if not isinstance(model.params.assessor, AssessorParams):
         raise UsageError("--gain: heads of gain are learned by the small assessor alone so far")
     params = replace(model.params.assessor, gain_width=WIDTH, gain_members=MEMBERS)
     if features != params.gain_features:
         text = f"the harvest has {features} features, these weights have {params.gain_features}"
         raise UsageError(f"{text}; delete the folder harvest below --out and begin anew")
+    onward = params == model.params.assessor
     grown = Rar(replace(model.params, assessor=params), model.prices)
-    kept = {name: tensor for name, tensor in model.state_dict().items() if ".gain." not in name}
+    kept = {name: tensor for name, tensor in model.state_dict().items() if onward or ".gain." not in name}
     grown.load_state_dict(kept, strict=False)
-    return grown.eval().requires_grad_(False)
+    return grown.eval().requires_grad_(False), onward
 
 
 def _plain(found: object) -> object:
