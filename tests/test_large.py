@@ -107,6 +107,7 @@ def test_pretrained_components_are_what_was_published(published, large):
     assert not torch.equal(fresh.codec.autoencoder.state_dict()[first], saved[first])
 
 
+@pytest.mark.slow
 def test_gradients_run_through_the_whole_of_it(large):
     large.assessor.add_lora()
     large.assessor.let_learn(True)
