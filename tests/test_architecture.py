@@ -34,6 +34,11 @@ def tree_of(path):
     return ast.parse(path.read_text())
 
 
+@cache
+def nodes_of(path):
+    return tuple(ast.walk(tree_of(path)))
+
+
 def module_of(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
@@ -43,7 +48,7 @@ def floor_of(name):
 
 
 def imports(path):
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rar_cli":
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
@@ -65,13 +70,13 @@ def test_files_have_one_size_a_docstring_and_no_stray_print(path):
     tree = tree_of(path)
     assert ast.get_docstring(tree), "a module says what it is"
     assert len(path.read_text().splitlines()) <= FILE_LINES
-    printing = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
+    printing = [n for n in nodes_of(path) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
     assert not printing or path.stem == "progress"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_functions_are_short_and_take_few_parameters(path):
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             command = module_of(path) in {"api", "cli"}  # the rim: options that people name
             begin = node.body[0].lineno if command else node.lineno
@@ -91,7 +96,7 @@ def test_only_the_networks_name_transformers_and_diffusers():
     for path in FILES:
         heavy = {
             (a.name if isinstance(n, ast.Import) else n.module or "").split(".")[0]
-            for n in ast.walk(tree_of(path))
+            for n in nodes_of(path)
             if isinstance(n, ast.Import | ast.ImportFrom)
             for a in n.names
         } & {"transformers", "diffusers"}

@@ -128,6 +128,9 @@ def test_a_bad_file_fails_alone_with_its_reason_and_the_batch_goes_on(rar, folde
         (["assess", "nowhere.png"], "nowhere.png: no such file"),
         (["train", "--data", "{empty}"], "no photographs"),
         (["train", "--data", "{in}", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["train", "--data", "{in}", "--gain", "--config", "rar-l"], "--config: --gain has no config"),
+        (["train", "--data", "{in}", "--gain", "--resume"], "--resume: --gain goes on"),
+        (["train", "--gain", "--dry-run"], "--dry-run: says what a config needs"),
     ],
 )
 def test_what_cannot_run_says_so_in_one_line_with_code_2(rar, folder, tmp_path, monkeypatch, args, message):

@@ -227,6 +227,7 @@ def test_an_output_folder_that_goes_away_ends_the_run(rar, folder, tmp_path, mon
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
 @pytest.mark.parametrize(
     ("options", "streams", "said"),
@@ -254,6 +255,7 @@ def test_a_full_disk_anywhere_is_one_line_and_code_2(folder, tmp_path, weights_d
         assert path.name in {Path(r["output"] or "").name for r in records(out)} or "--log" in options
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
 def test_a_picture_for_a_full_standard_output_is_one_line_and_code_2(folder, weights_dir):
     command = [sys.executable, "-m", "rar_cli", "restore", folder / "a.png", "-", "--weights", weights_dir, "--quiet"]

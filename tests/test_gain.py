@@ -229,6 +229,7 @@ def test_photographs_are_never_enlarged_to_the_side_of_a_batch():
         assert side <= 130 or {tried.source for tried in batch} == {"1"}
 
 
+@pytest.mark.slow
 def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_dir, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("rar_cli.train.gain.harvest.SHARD", 8)
     monkeypatch.setattr("rar_cli.train.gain.pictures.SIDES", (32,))

@@ -107,6 +107,7 @@ def test_pretrained_components_are_what_was_published(published, large):
     assert not torch.equal(fresh.codec.autoencoder.state_dict()[first], saved[first])
 
 
+@pytest.mark.slow
 def test_gradients_run_through_the_whole_of_it(large):
     large.assessor.add_lora()
     large.assessor.let_learn(True)
@@ -131,6 +132,7 @@ def test_gradients_run_through_the_whole_of_it(large):
     assert not any(n.startswith("codec") for n in learned)
 
 
+@pytest.mark.slow
 def test_time_and_direction_are_converted_for_the_transformer(large):
     calls = {}
     inner = large.restorer.transformer.forward
@@ -146,6 +148,7 @@ def test_time_and_direction_are_converted_for_the_transformer(large):
     torch.testing.assert_close(v, -inner(**calls).sample)
 
 
+@pytest.mark.slow
 def test_the_distance_of_latents_is_measured_on_pictures(large):
     latent = large.codec.encode(torch.rand(2, 3, 32, 32))
     moved = latent + 0.1
@@ -161,6 +164,7 @@ def weights_folder(large, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_it_restores_the_same(large, weights_folder):
     image = torch.rand(1, 3, 40, 48)
     again = Rar.load(find(str(weights_folder)).folder)
@@ -169,6 +173,7 @@ def test_saved_and_loaded_it_restores_the_same(large, weights_folder):
     torch.testing.assert_close(outcomes[0].image, outcomes[1].image, atol=1e-4, rtol=0)  # memory layouts differ
 
 
+@pytest.mark.slow
 def test_the_commands_run_it_without_a_network(weights_folder, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("a network call")
@@ -261,6 +266,7 @@ def test_shards_learn_what_whole_models_learn_and_resume(published, photos_dir, 
     assert strayed <= all_of_it * moved
 
 
+@pytest.mark.slow
 def test_sizes_are_counted_without_memory(published, tmp_path):
     found = sizes(load_config(config_of(published, tmp_path)), 64)
     model = Rar(params_of(published))
@@ -283,6 +289,7 @@ def test_the_shipped_paper_scale_config_has_the_shapes_of_the_paper():
     assert {type(getattr(config.model, p)) for p in ("codec", "assessor", "restorer")} == set(LARGE.values())
 
 
+@pytest.mark.slow
 def test_a_component_that_lacks_tensors_is_refused(published, weights_folder):
     from safetensors.torch import load_file, save_file
 
@@ -295,6 +302,7 @@ def test_a_component_that_lacks_tensors_is_refused(published, weights_folder):
         Rar.load(find(str(weights_folder)).folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "change", "reason"),
     [
@@ -321,6 +329,7 @@ def test_gradient_checkpointing_of_small_parts_is_refused(photos_dir, tmp_path):
         train(load_config(path), TrainRequest([photos_dir], tmp_path / "run"), lambda text: None)
 
 
+@pytest.mark.slow
 def test_a_self_ensemble_is_refused_where_every_view_would_lose(large):
     with pytest.raises(UsageError, match="--self-ensemble"):
         Engine(large, EngineOptions("cpu", "float32", self_ensemble=True))

@@ -223,6 +223,7 @@ def test_what_the_machine_lacks_is_said_as_such(monkeypatch, error, message):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_or_error_is_exit_2_without_a_traceback():
     command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "rar_cli", "download-weights", "--list", "--json"]
     with open("/dev/full", "w") as full:

@@ -162,6 +162,7 @@ def test_unknown_formats_keys_and_shapes_are_refused(busy, tmp_path):
         Rar.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_iqa_core_is_the_llama_of_transformers():
     """Same names, shapes and outputs, so that weights move freely between the two."""
     from transformers import LlamaConfig, LlamaModel

@@ -89,6 +89,7 @@ def test_only_the_first_round_is_cheaper_for_what_is_named():
     assert once.decide([SEEN, look(1)], [Plan(RAIN)]).verdict is Verdict.ACCEPT
 
 
+@pytest.mark.slow
 def test_plans_come_in_one_order_in_every_process():
     script = (
         "from tests.test_policy import SEEN, ALL, candidates; print([sorted(p.remove) for p in candidates(SEEN, ALL)])"

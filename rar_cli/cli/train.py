@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def train_command(
+    context: typer.Context,
     data: Annotated[list[Path] | None, typer.Option(help="Folder of clean photographs; may repeat.")] = None,
     config: Annotated[
         str, typer.Option(help="rar-s, rar-l, or a training config of your own (TOML).", metavar="NAME|FILE")
@@ -49,6 +50,8 @@ def train_command(
         from rar_cli.train.run import train as run_training
         from rar_cli.weights.find import find
 
+        if gain:
+            _refuse_without_use(context)
         settings = load_config(shipped_config(config))
         if dry_run:
             from rar_cli.train.sizes import sizes
@@ -71,6 +74,21 @@ def train_command(
             echo(str(run_training(settings, request, say)))
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
+
+
+IDLE_WITH_GAIN = {
+    "config": "--config: --gain has no config; choose weights with --warm-start",
+    "resume": "--resume: --gain goes on with what is in --out anyway; leave it out",
+    "dry_run": "--dry-run: says what a config needs, and --gain has none; leave it out",
+}
+"""Parameters that do nothing beside `--gain`, and the error for each."""
+
+
+def _refuse_without_use(context: typer.Context) -> None:
+    """Raise UsageError for what the command line gives in vain; settings hold for every run, so they may."""
+    for name, fault in IDLE_WITH_GAIN.items():
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
+            raise UsageError(fault)
 
 
 def _interrupted(stop: Stop) -> bool:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from rar_cli.compute.device import pick_device, pick_dtype
+from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
 from rar_cli.compute.tiling import by_tiles, by_windows
 from rar_cli.compute.winograd import speed_up, winograd_wins
@@ -36,12 +36,12 @@ class Engine:
         self.options = options
         self.device = pick_device(options.device)
         self.dtype = pick_dtype(options.dtype, self.device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_last(model.to(self.device))
         if self.device.type == "cpu":
             keep_freed()
         if self.device.type == "cpu" and self.dtype == torch.float32 and winograd_wins():
-            speed_up(model.assessor)
-            speed_up(model.restorer)
+            for name in ("assessor", "restorer"):
+                speed_up(model.get_submodule(name))
         self.policy = model.policy
         self.times = time_grid(options.steps)
         if options.self_ensemble and not model.codec.linear:
@@ -103,12 +103,13 @@ class Engine:
     def move(self, latent: Tensor, condition: Tensor, origin: Tensor | None = None) -> Tensor:
         """One transport in overlapping windows that share the picture's condition; origin as the model takes it."""
 
-        def window(*parts: Tensor) -> Tensor:
-            part, *begun = (each.to(self.device, torch.float32) for each in parts)
-            end = self._moved(part, condition, *begun)
+        def window(part: Tensor, begun: Tensor | None = None) -> Tensor:
+            part = part.to(self.device, torch.float32)
+            begun = None if begun is None else begun.to(self.device, torch.float32)
+            end = self._moved(part, condition, begun)
             if self.options.self_ensemble:
                 codec = self.model.codec
-                other = self._moved(moved(codec, part), condition, *(moved(codec, each) for each in begun))
+                other = self._moved(moved(codec, part), condition, None if begun is None else moved(codec, begun))
                 end = (end + moved_back(codec, other)) / 2
             return end.to(latent.device, latent.dtype)
 
@@ -121,9 +122,10 @@ class Engine:
         """One round as the loop takes it: condition and move."""
         return self.move(latent, self.condition(assessment, plans), origin)
 
-    def _moved(self, *parts: Tensor) -> Tensor:
+    def _moved(self, latent: Tensor, condition: Tensor, origin: Tensor | None) -> Tensor:
+        solver = SOLVERS[self.options.solver]
         with self.autocast():
-            return self.model.move(*parts, times=self.times, solver=SOLVERS[self.options.solver]).float()
+            return self.model.move(latent, condition, origin, times=self.times, solver=solver).float()
 
     def decode(self, latent: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
         """latent -> image (b, 3, h, w) on the CPU: float in [0, 1], or an integer type at full range."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rar_cli.compute.tiling import add_by_tiles, by_tiles, pad_to_multiple
 from rar_cli.engine.engine import Engine
+from rar_cli.networks.contracts import is_linear
 from rar_cli.types import PLACE, Assessment, Degradation, Plan
 
 LIGHT = (Degradation.LOW_LIGHT, Degradation.HAZE)
@@ -89,7 +90,6 @@ class Tone:
 
     def _grown(self, reduction: int) -> Callable[[Tensor], Tensor]:
         """A change of colours, one per cell of the picture reduced so many times -> that of the latent."""
-        factor = reduction * self.engine.factor
-        return lambda colours: self.engine.model.codec.encode_change(
-            F.interpolate(colours, scale_factor=factor, mode="bilinear")
-        )
+        factor, codec = reduction * self.engine.factor, self.engine.model.codec
+        assert is_linear(codec)  # `restoring` sees to it
+        return lambda colours: codec.encode_change(F.interpolate(colours, scale_factor=factor, mode="bilinear"))

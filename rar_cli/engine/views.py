@@ -10,21 +10,21 @@ from __future__ import annotations
 from torch import Tensor
 
 from rar_cli.compute.tiling import pad_by
-from rar_cli.networks.codec import Codec
+from rar_cli.networks.contracts import CodecLike
 
 
-def moved(codec: Codec, latent: Tensor) -> Tensor:
+def moved(codec: CodecLike, latent: Tensor) -> Tensor:
     """latent (b, c, h, w) -> latent of the picture half a cell down and right, (b, c, h + 1, w + 1)."""
     return codec.encode(pad_by(codec.decode(latent), *_halves(codec)))
 
 
-def moved_back(codec: Codec, latent: Tensor) -> Tensor:
+def moved_back(codec: CodecLike, latent: Tensor) -> Tensor:
     """The inverse of `moved`: (b, c, h + 1, w + 1) -> (b, c, h, w)."""
     before, after = _halves(codec)
     return codec.encode(codec.decode(latent)[..., before:-after, before:-after])
 
 
-def _halves(codec: Codec) -> tuple[int, int]:
+def _halves(codec: CodecLike) -> tuple[int, int]:
     """Pixels before and after the picture; together they make one cell."""
     half = codec.params.factor // 2
     return half, codec.params.factor - half

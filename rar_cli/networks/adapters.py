@@ -63,7 +63,17 @@ class AssessorParams:
     @property
     def condition_tokens(self) -> int:
         """Tokens of the condition: one per degradation, the free ones and those of the blur."""
-        return len(DEGRADATIONS) + self.free_tokens + (self.blur_tokens if self.blur_reach else 0)
+        return len(DEGRADATIONS) + self.free_tokens + self.made_of_blur
+
+    @property
+    def made_of_blur(self) -> int:
+        """Tokens of the condition that know of the blur, its last."""
+        return self.blur_tokens if self.blur_reach else 0
+
+    @property
+    def needed_factor(self) -> int | None:
+        """The factor that a codec must have, None for any."""
+        return self.cell_px if self.blur_reach else None
 
 
 class StemBlock(nn.Module):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rar_cli.networks.codec import Codec
+from rar_cli.networks.contracts import LinearCodec
 
 BLOCK_PX = 64
 """Side of the blocks whose power spectra are averaged (Welch's method); they overlap by half."""
@@ -48,7 +48,7 @@ class BlurReader(nn.Module):
         self.register_buffer("window", hann[:, None] * hann / hann.square().mean(), persistent=False)
 
     @torch.no_grad()
-    def see_with(self, codec: Codec) -> None:
+    def see_with(self, codec: LinearCodec) -> None:
         """Take over how the codec makes luminance of a latent, but for a constant."""
         weights = torch.einsum("c k y x, k -> y x c", codec.synthesis.weight, codec.synthesis.weight.new_tensor(LUMA))
         self.luma.copy_(weights.flatten(0, 1)[..., None, None])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ class CodecParams:
     factor: int = 4
     channels: int = 48
     width: int = 48
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         most = 3 * self.factor**2
@@ -36,7 +38,7 @@ class CodecParams:
 class Codec(nn.Module):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, ceil(h/f), ceil(w/f)), scaled and shifted."""
 
-    linear = True
+    linear = CodecParams.linear
     halo_px = 32
     """Pixels beyond a tile that its latent and its picture depend on."""
 

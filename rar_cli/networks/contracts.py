@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rar_cli.types import Assessment, Conditioned
+
+if TYPE_CHECKING:
+    from rar_cli.networks.adapters import BlurTokens
+    from rar_cli.networks.gain import GainHeads
 
 
 class CodecLike(Protocol):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, h / f, w / f).
 
-    linear: whether a latent can leave for pixels and come back exactly, part by part; self-ensembles and the tone of
-    large pictures need it. halo_px: pixels beyond a tile that its latent and its picture depend on.
+    linear: whether it is a `LinearCodec`. halo_px: pixels beyond a tile that its latent and its picture depend on.
+    scale: (c,), what a channel's unit is in image units; ones where no latent distance stands for it.
     """
 
     params: Any
     linear: bool
     halo_px: int
+    scale: Tensor
 
     def encode(self, image: Tensor) -> Tensor:
         """image -> latent."""
@@ -37,10 +42,46 @@ class CodecLike(Protocol):
         ...
 
 
+class LinearCodec(CodecLike, Protocol):
+    """A codec whose latent can leave for pixels and come back exactly, part by part. It is fitted, not trained.
+
+    Self-ensembles, the tone of large pictures, the blur reader and the loss of detail need it.
+    """
+
+    analysis: nn.Conv2d
+    synthesis: nn.ConvTranspose2d
+
+    def encode_change(self, change: Tensor) -> Tensor:
+        """A change of an image -> that of its latent."""
+        ...
+
+    def fit(self, patches: Tensor) -> None:
+        """Set analysis and synthesis from patches (n, 3, f, f) in [0, 1]."""
+        ...
+
+
+def is_linear(codec: CodecLike) -> TypeGuard[LinearCodec]:
+    """Whether it is a `LinearCodec`, by its own word."""
+    return codec.linear
+
+
 class AssessorLike(Protocol):
-    """latent -> assessment -> condition."""
+    """latent -> assessment -> condition.
+
+    blur: what reads the blur of a latent, None where nothing does. gain: the heads of gain, None without.
+    """
 
     params: Any
+
+    @property
+    def blur(self) -> BlurTokens | None:
+        """What reads the blur of a latent."""
+        ...
+
+    @property
+    def gain(self) -> GainHeads | None:
+        """The heads of gain."""
+        ...
 
     def assess(self, latent: Tensor, tile: int | None = None) -> Assessment:
         """latent (b, c, h, w) -> assessment of b pictures."""

@@ -15,6 +15,7 @@ from rar_cli.loop.transport import Solver, euler, transport
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.assessor import Assessor
 from rar_cli.networks.codec import Codec, CodecParams
+from rar_cli.networks.contracts import AssessorLike, CodecLike, RestorerLike
 from rar_cli.networks.folder import load_part, params_of, read_about, read_json, usable, write_about, write_part
 from rar_cli.networks.gain import Forecast
 from rar_cli.networks.hub import HubModel
@@ -52,12 +53,9 @@ class RarParams:
         channels = (self.codec.channels, self.assessor.channels, self.restorer.channels)
         if len(set(channels)) != 1:
             raise ValueError(f"codec, assessor and restorer disagree on latent channels: {channels}")
-        told = 0
-        if isinstance(self.assessor, AssessorParams) and self.assessor.blur_reach:
-            told = self.assessor.blur_tokens
-            if self.assessor.cell_px != self.codec.factor:
-                raise ValueError(f"the assessor's cell_px is not the codec's factor {self.codec.factor}")
-        asked = self.restorer.blur_tokens if isinstance(self.restorer, RestorerParams) else 0
+        if self.assessor.needed_factor not in (None, self.codec.factor):
+            raise ValueError(f"the assessor's cell_px is not the codec's factor {self.codec.factor}")
+        asked, told = self.restorer.blur_tokens, self.assessor.made_of_blur
         if asked > told:
             raise ValueError(f"the restorer asks for {asked} tokens of blur, the assessor makes {told}")
         made = (self.assessor.condition_tokens, self.assessor.condition_width)
@@ -79,9 +77,9 @@ class Rar(nn.Module, HubModel):
         super().__init__()
         self.params = params
         self.prices = prices or Prices()
-        self.codec: Codec | AutoencoderCodec = self._part("codec", pretrained, folder)
-        self.assessor: Assessor | LanguageAssessor = self._part("assessor", pretrained, folder)
-        self.restorer: Restorer | TransformerRestorer = self._part("restorer", pretrained, folder)
+        self.codec: CodecLike = self._part("codec", pretrained, folder)
+        self.assessor: AssessorLike = self._part("assessor", pretrained, folder)
+        self.restorer: RestorerLike = self._part("restorer", pretrained, folder)
 
     def _part(self, name: str, pretrained: bool, folder: Path | None) -> Any:
         params = getattr(self.params, name)
@@ -93,7 +91,7 @@ class Rar(nn.Module, HubModel):
     @property
     def policy(self) -> Policy:
         """By the heads of gain, or the simple one for weights without."""
-        heads = getattr(self.assessor, "gain", None)
+        heads = self.assessor.gain
         return SimplePolicy() if heads is None else GainPolicy(Forecast(heads), self.prices)
 
     def assess(self, latent: Tensor) -> Assessment:

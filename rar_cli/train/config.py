@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rar_cli.errors import UsageError
-from rar_cli.networks.codec import CodecParams
 from rar_cli.networks.folder import check_types
 from rar_cli.networks.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
@@ -169,7 +168,7 @@ class TrainConfig:
             raise UsageError(f"optimizer {self.optimizer} is unknown; use {' or '.join(get_args(OptimizerName))}")
         if self.learns not in get_args(Learner):
             raise UsageError(f"learns {self.learns} is unknown; use {', '.join(get_args(Learner))}")
-        if not isinstance(self.model.codec, CodecParams) and any(stage.detail for stage in self.stages):
+        if not self.model.codec.linear and any(stage.detail for stage in self.stages):
             raise UsageError("detail knows the codec of rar's own alone, not an autoencoder; leave it out")
         possible = {"all": get_args(StageKind), "assessor": ("assessor", "restorer"), "restorer": ("restorer",)}
         for stage in self.stages:

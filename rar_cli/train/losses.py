@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rar_cli.networks.codec import Codec, mse_of
+from rar_cli.networks.codec import mse_of
+from rar_cli.networks.contracts import LinearCodec
 
 SCORE_PSNR_DB = (10.0, 45.0)
 """The PSNR that scores 0 and the one that scores 100; linear between."""
@@ -48,7 +49,7 @@ def log_mse(latent: Tensor, target: Tensor, scale: Tensor, beside: Tensor | floa
     return 0.1 * (mse_of(latent, target, scale) + beside + NEGLIGIBLE_MSE).log().mean()
 
 
-def log_detail(latent: Tensor, target: Tensor, codec: Codec) -> Tensor:
+def log_detail(latent: Tensor, target: Tensor, codec: LinearCodec) -> Tensor:
     """Mean over the batch of log(MSE) / 10 of the fine error: the error less its mean colour around each cell.
 
     After haze and low light the light of the whole picture is often wrong. That error is a hundred times the others, so

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rar_cli.networks.adapters import BlurTokens
 from rar_cli.networks.blur import half_plane
-from rar_cli.networks.codec import Codec
+from rar_cli.networks.contracts import LinearCodec
 from rar_cli.synthesis.degradations import degrade
 from rar_cli.synthesis.pixels import quantise
 from rar_cli.synthesis.recipes import Recipe, focused_recipe, random_recipe
@@ -34,7 +34,9 @@ FAINT = 4e-3
 """Deviation of a kernel's lag at which its errors count half."""
 
 
-def fit_reader(tokens: BlurTokens, codec: Codec, photos: Sequence[Photo], seed: int, pictures: int = PICTURES) -> None:
+def fit_reader(
+    tokens: BlurTokens, codec: LinearCodec, photos: Sequence[Photo], seed: int, pictures: int = PICTURES
+) -> None:
     """Fit reader and condition tokens in place; about ten minutes on two CPU cores at 48,000 pictures."""
     rng, generator = np.random.default_rng([seed, 1]), torch.Generator().manual_seed(seed)
     reader = tokens.reader

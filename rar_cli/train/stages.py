@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rar_cli.loop.transport import on_path, velocity_to_target
-from rar_cli.networks.codec import Codec, mse_of
+from rar_cli.networks.codec import mse_of
+from rar_cli.networks.contracts import is_linear
 from rar_cli.networks.model import PARTS, Rar
 from rar_cli.train.config import Learner, Stage
 from rar_cli.train.data import Batch
@@ -86,7 +87,7 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     total = restoration + severity + 0.3 * score + 0.1 * rank
     parts = {"restoration": restoration, "severity": severity, "score": score, "rank": rank}
     if stage.detail:
-        assert isinstance(model.codec, Codec)  # the config sees to it
+        assert is_linear(model.codec)  # the config sees to it
         parts["detail"] = log_detail(end, z_1, model.codec)
         total = total + stage.detail * parts["detail"]
     return Losses(total, parts)

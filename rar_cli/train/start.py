@@ -9,8 +9,8 @@ import torch
 from accelerate import Accelerator
 
 from rar_cli.errors import UsageError
-from rar_cli.networks.assessor import Assessor
-from rar_cli.networks.codec import Codec, patches_of
+from rar_cli.networks.codec import patches_of
+from rar_cli.networks.contracts import is_linear
 from rar_cli.networks.model import Rar, RarParams
 from rar_cli.train.config import TrainConfig
 from rar_cli.train.data import Photo
@@ -53,12 +53,12 @@ def as_begun(model: Rar, config: TrainConfig, accelerator: Accelerator, folder: 
 
 
 def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
-    """Fit the small codec, and the small assessor's blur reader where it has one."""
-    codec, assessor = model.codec, model.assessor
-    if not isinstance(codec, Codec):
+    """Fit a linear codec, and with it the assessor's blur reader where it has one."""
+    codec, blur = model.codec, model.assessor.blur
+    if not is_linear(codec):
         return
     generator = torch.Generator().manual_seed(config.seed)
     images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
     codec.fit(patches_of(images, config.model.codec.factor, max(20, 40_000 // len(photos)), generator))
-    if isinstance(assessor, Assessor) and assessor.blur is not None:
-        fit_reader(assessor.blur, codec, photos, config.seed)
+    if blur is not None:
+        fit_reader(blur, codec, photos, config.seed)

@@ -11,7 +11,7 @@ import copy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -43,6 +43,8 @@ class LanguageParams(Component):
     condition_width: int = 4096
     lora_rank: int = 16
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    made_of_blur: ClassVar[int] = 0
+    needed_factor: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +71,8 @@ class LanguageParams(Component):
 
 class LanguageAssessor(Assessing):
     """latent -> assessment -> condition; gradients flow from every output to the latent."""
+
+    blur = gain = None
 
     def __init__(self, params: LanguageParams, pretrained: bool = False, folder: Path | None = None) -> None:
         super().__init__()

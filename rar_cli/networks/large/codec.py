@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class AutoencoderParams(Component):
     """An AutoencoderKL or AutoencoderDC, named by `_class_name` in its config."""
 
     kind: str = "autoencoder"
+    linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +43,7 @@ class AutoencoderParams(Component):
 class AutoencoderCodec(nn.Module):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, ceil(h/f), ceil(w/f)), scaled as its publisher does."""
 
-    linear = False
+    linear = AutoencoderParams.linear
     halo_px = 128
     scale: Tensor
 

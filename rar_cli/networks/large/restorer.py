@@ -30,6 +30,7 @@ class TransformerParams(Component):
     kind: str = "transformer"
     condition_tokens: int = 154
     memory: ClassVar[bool] = False
+    blur_tokens: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

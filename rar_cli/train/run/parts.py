@@ -11,7 +11,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, br
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from rar_cli.compute.device import pick_device, pick_dtype
+from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
@@ -80,7 +80,7 @@ def parts_of(config: TrainConfig, request: TrainRequest, say: Say) -> Parts:
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body: nn.Module = Body(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
-        body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        body = channels_last(body)
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))
     if average is not None:
         average.module.to(accelerator.device)  # its counter stays: asking a device for it means waiting
