@@ -70,7 +70,7 @@ def restore(
     chosen, kept = _names(only, "only"), _names(keep, "keep")
     bounds = with_strength(main_path.bounds_of(max_rounds, accept, chosen, kept), strength)
     computing, weights = _engine(engine)
-    choice = Choice(chosen, kept)
+    choice = Choice(chosen, kept, accept)
     if not is_many(source):
         wanted = keep_rounds is None or keep_rounds
         return _restored(given(source), computing, weights, bounds, choice, wanted)  # type: ignore[arg-type]
@@ -101,7 +101,8 @@ def assess(
     policy = computing.policy.within(Bounds(accept_score=accept))
 
     def one(each: Given) -> Assessed:
-        return Assessed(each, assessed(each.name, each.picture, computing, policy, explained=False))
+        record = assessed(each.name, each.picture, computing, policy, explained=False)
+        return Assessed(each, record, Choice(accept=accept))
 
     return [one(each) for each in given_many(source)] if is_many(source) else one(given(source))  # type: ignore[arg-type]
 
