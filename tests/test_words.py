@@ -138,6 +138,8 @@ def test_what_the_heads_say_was_gained_stands_beside_what_was_removed():
     assert outcome(told) == "restored: noise -> haze, about 3.1 dB"
     told["rounds"][2]["found_gain_db"] = -2.5
     assert outcome(told) == "restored: noise -> haze, may have lost about 0.5 dB"
+    told["rounds"][2]["found_gain_db"] = -2.04
+    assert outcome(told) == "restored: noise -> haze, without gain"
     told["rounds"][2]["found_gain_db"] = None
     assert outcome(told) == "restored: noise -> haze"
 

@@ -162,7 +162,7 @@ class GainPolicy:
             return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
         best, gain = self.best(now)
         if best is None or self.worth(gain) + self.allowance(len(plans)) < 0:
-            said = f"the best plan would gain {gain.mean_db:+.1f} dB: not worth a round and its risk"
+            said = f"the best plan would gain {gain.mean_db:+.1f} dB, not worth a round"
             reason = "nothing may be removed" if best is None else said
             return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
         if len(plans) >= self.bounds.max_rounds:

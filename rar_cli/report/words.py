@@ -142,10 +142,12 @@ def gained(record: Record) -> str:
 
 
 def decibels(gain: float | None) -> str:
-    """ ", about 3.1 dB"; a loss is called one; "" for None."""
+    """ ", about 3.1 dB"; a loss is called one, and what rounds to nothing no gain; "" for None."""
     if gain is None:
         return ""
-    return f", may have lost about {-gain:.1f} dB" if gain <= -0.05 else f", about {abs(gain):.1f} dB"
+    if abs(gain) < 0.05:
+        return ", without gain"
+    return f", about {gain:.1f} dB" if gain > 0 else f", may have lost about {-gain:.1f} dB"
 
 
 def follows(about: Record, choice: Choice = EVERYTHING) -> str:
