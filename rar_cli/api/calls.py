@@ -109,7 +109,7 @@ def assess(
 
 def with_strength(bounds: Bounds, strength: float) -> Bounds:
     """Bounds that go `strength` percent of the way; the one place where a caller's strength enters."""
-    if not isinstance(strength, int | float) or not 0 <= strength <= 100:
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 100:
         raise UsageError(f"strength: must lie in 0 to 100, got {strength!r}")
     return replace(bounds, strength=strength / 100, max_rounds=bounds.max_rounds if strength else 0)
 
