@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Assessed", "Rar", "Restored", "__version__", "assess", "load", "restore", "rounds"]
 
 
+def __dir__() -> list[str]:
+    """What completion in a shell or notebook offers."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> object:
     """Import torch only once something needs it."""
     if name in {"Assessed", "Restored", "assess", "restore"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import index
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class Bounds:
     def __post_init__(self) -> None:
         if self.accept_score is not None and not 0.0 <= self.accept_score <= 100.0:
             raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
+        try:
+            index(self.max_rounds)
+        except TypeError:
+            raise TypeError(f"max_rounds must be a whole number, got {self.max_rounds!r:.40}") from None
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
         if not 0.0 <= self.strength <= 1.0:

@@ -163,6 +163,8 @@ def test_assess_says_what_is_wrong(engine, photo):
     assert 0 <= found.score <= 100
     assert set(found.degradations) == set(DEGRADATIONS)
     assert found.band in repr(found)
+    assert found.follows in repr(found)
+    assert found.follows.startswith(("worth restoring: ", "left alone: ", "good as it is"))
     assert found.record.verdict in {"accept", "restore"}
 
 
@@ -188,6 +190,9 @@ def closed():
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), engine=3), UsageError, "rar.load()"),
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), only=5, engine=e), UsageError, "only: names"),
         (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), strength="50", engine=e), UsageError, "got '50'"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), strength=True, engine=e), UsageError, "got True"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), max_rounds="2", engine=e), UsageError, "whole number"),
+        (lambda e: rar.restore(np.zeros((4, 4, 3), np.uint8), max_rounds=2.5, engine=e), UsageError, "whole number"),
         (lambda e: rar.restore(np.full((4, 4), -1.0), engine=e), UsageError, "undo a norm?"),
         (lambda e: rar.restore("a\0b.png", engine=e), ImageError, "holds a zero"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5, device="meta"), engine=e), UsageError, "meta"),
@@ -198,6 +203,10 @@ def closed():
 def test_what_cannot_be_is_refused_by_name(engine, call, error, message):
     with pytest.raises(error, match=re.escape(message)):
         call(engine)
+
+
+def test_completion_offers_the_public_names():
+    assert set(dir(rar)) == set(rar.__all__)
 
 
 def test_strength_0_is_the_input(engine, photo):

@@ -126,7 +126,9 @@ def test_only_what_is_absent_leaves_a_picture_alone_and_says_so(rar, folder, tmp
 
 def test_assess_says_the_band(rar, folder):
     shown = rar("assess", folder / "a.png").stdout
-    assert re.search(r"a\.png: (poor|fair|good|very good) \(\d+\); .*; (worth restoring|good as it is)", shown)
+    assert re.search(
+        r"a\.png: (poor|fair|good|very good) \(\d+\); .*; (worth restoring: \w+|good as it is|left alone: )", shown
+    )
 
 
 def test_a_folder_with_a_dot_in_its_name_is_made_where_it_ends_in_a_slash(rar, folder, tmp_path):

@@ -1,6 +1,7 @@
 """Words with places: what is wrong, and in which part of a picture."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -45,12 +46,12 @@ def grid(**worst):
 )
 def test_the_worst_third_is_named_where_it_stands_out(where, words):
     text = explain(31.4, severities(rain=0.7), grid(rain=(0.9, where)), SIZE)
-    assert text == f"Heavy rain {words}. Quality 31 of 100."
+    assert text == f"Heavy rain {words}. Score 31 of 100: poor."
 
 
 def test_several_degradations_come_worst_first_and_slight_traces_go_unmentioned():
     text = explain(40.0, severities(rain=0.3, low_light=0.5, blur=0.05), grid(), SIZE)
-    assert text == "Moderate low light all over; slight rain all over. Quality 40 of 100."
+    assert text == "Moderate low light all over; slight rain all over. Score 40 of 100: fair."
     assert explain(90.0, severities(), grid(), SIZE).startswith("Nothing is wrong")
 
 
@@ -68,8 +69,8 @@ def test_the_command_explains_for_people_and_machines(weights_dir, tmp_path):
     path = tmp_path / "p.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     command = ["assess", str(path), "--explain", "--weights", str(weights_dir)]
-    assert "Quality" in CliRunner().invoke(app, command).stdout
+    assert "Score" in CliRunner().invoke(app, command).stdout
     record = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert record["explanation"].endswith("of 100.")
+    assert re.search(r"of 100: (poor|fair|good|very good)\.$", record["explanation"])
     plain = json.loads(CliRunner().invoke(app, [*command[:2], *command[3:], "--json"]).stdout)
     assert "explanation" not in plain

@@ -133,3 +133,11 @@ def test_impossible_shards_are_refused(text):
 def test_unknown_formats_are_refused_with_the_valid_ones():
     with pytest.raises(UsageError, match="same, png, jpg, webp, tiff"):
         Naming("gif")
+
+
+def test_several_pictures_do_not_go_into_a_folder_that_is_called_as_a_picture(tmp_path, folder):
+    with pytest.raises(UsageError, match="several pictures need a folder"):
+        plan([str(folder)], str(tmp_path / "out.jpg"), Naming(), Selection())
+    assert plan([str(folder)], f"{tmp_path / 'out.jpg'}/", Naming(), Selection())
+    (tmp_path / "out.jpg").mkdir()
+    assert plan([str(folder)], str(tmp_path / "out.jpg"), Naming(), Selection())

@@ -40,6 +40,32 @@ def test_remaining_time_counts_pixels_not_pictures_and_settles():
     assert pace.remaining_s == pytest.approx(2.0)
 
 
+def test_waiting_for_files_is_no_work():
+    clock = Clock()
+    pace = Pace(2, clock=clock)
+    pace.begin()
+    clock.now = 2.0
+    pace.add(2_000_000, worked=True)
+    pace.rest()
+    clock.now = 1000.0
+    assert pace.per_second == pytest.approx(1e6)
+    pace.begin()
+    clock.now = 1001.0
+    pace.add(1_000_000, worked=True)
+    assert pace.per_second == pytest.approx(1e6)
+
+
+def test_a_log_says_once_that_a_run_waits_and_again_after_work(capsys):
+    progress = Progress(Pace(0), as_json=False, quiet=False, log_progress=True)
+    with progress:
+        progress.rest()
+        progress.rest()
+        progress.begin(["a.png"])
+        progress.rest()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("; ")[1] for line in lines] == ["loading the model", *["waiting for new files"] * 2]
+
+
 def test_the_mean_stands_for_sizes_that_are_not_known():
     pace = Pace(10)
     assert pace.total_px == 0

@@ -54,7 +54,14 @@ def test_a_watching_run_restores_what_arrives_and_ends_on_a_signal(tmp_path, pho
     source.mkdir()
     command = [sys.executable, "-m", "rar_cli", "restore", source, out, "--watch", "--weights", weights_dir]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    os.set_blocking(process.stderr.fileno(), False)
+    deadline, said = time.monotonic() + 60, b""
+    while b"waiting for new files" not in said:  # an empty folder, no terminal: the log is not silent
+        assert time.monotonic() < deadline, said
+        said += process.stderr.read() or b""
+        time.sleep(0.05)
+    assert b"loading the model" in said
+    os.set_blocking(process.stderr.fileno(), True)
     for name in ("a.png", "b.png"):
         Image.fromarray(photo).save(source / name)
         while not (out / name).exists():

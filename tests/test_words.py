@@ -1,6 +1,7 @@
 """What people read: bands, steps, reasons, tables, summaries."""
 
 import io
+import itertools
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,8 @@ from rar_cli.report.tables import common_folder, shortened, table
 from rar_cli.report.words import (
     Choice,
     band,
+    banded,
+    follows,
     lasted,
     listed,
     outcome,
@@ -66,7 +69,10 @@ def test_a_step_says_that_it_was_put_back_and_what_it_gained():
 @pytest.mark.parametrize(
     ("told", "choice", "said"),
     [
-        (course({}, status="accepted"), Choice(), "good as it is"),
+        (course({}, status="accepted", score=70.0), Choice(), "good as it is"),
+        (course({}, status="accepted"), Choice(), "left alone: nothing found that rar would improve"),
+        (course({"noise": 0.5}, score=70.0), Choice(accept=60.0), "left alone: its score reaches 60"),
+        (course({"noise": 0.5}, score=50.0), Choice(accept=60.0), "left alone: would gain too little"),
         (course({"noise": 0.2}, score=85.0), Choice(), "good as it is"),
         (course({"noise": 0.5}), Choice(), "left alone: would gain too little"),
         (course({"noise": 0.5}), Choice(only=("rain", "haze")), "left alone: nothing of rain or haze"),
@@ -75,7 +81,7 @@ def test_a_step_says_that_it_was_put_back_and_what_it_gained():
         (course({"noise": 0.5}), Choice(keep=("noise",)), "left alone: only noise, which is kept"),
         (course({"noise": 0.5}, stop="exhausted"), Choice(), "left alone: no rounds allowed"),
         (
-            course({"noise": 0.5}, {}, best=0, stop="revert", reason="it lost 1 dB: the best round is kept"),
+            course({"noise": 0.5}, {}, best=0, stop="revert", reason="it lost 1 dB"),
             Choice(), "put back: it lost 1 dB",
         ),
         (course({"noise": 0.5}, {}), Choice(), "restored: noise"),
@@ -130,5 +136,57 @@ def test_what_the_heads_say_was_gained_stands_beside_what_was_removed():
     told = course({"noise": 0.5, "haze": 0.5}, {"haze": 0.5}, {})
     told["rounds"][1]["found_gain_db"], told["rounds"][2]["found_gain_db"] = 2.0, 1.14
     assert outcome(told) == "restored: noise -> haze, about 3.1 dB"
+    told["rounds"][2]["found_gain_db"] = -2.5
+    assert outcome(told) == "restored: noise -> haze, may have lost about 0.5 dB"
+    told["rounds"][2]["found_gain_db"] = -2.04
+    assert outcome(told) == "restored: noise -> haze, without gain"
     told["rounds"][2]["found_gain_db"] = None
     assert outcome(told) == "restored: noise -> haze"
+
+
+def test_a_record_of_a_fallen_score_says_so():
+    told = {**course({"noise": 0.5}, {}, score=84.0), "score_after": 76.0}
+    told["rounds"][1]["found_gain_db"] = 0.3
+    assert outcome(told) == "restored: noise, about 0.3 dB, though the score fell"
+
+
+def test_the_round_that_was_put_back_leaves_what_the_others_gained():
+    told = course({"noise": 0.5, "haze": 0.5}, {"haze": 0.5}, {}, best=1, stop="revert", reason="it lost 1 dB")
+    told["rounds"][1]["found_gain_db"], told["rounds"][2]["found_gain_db"] = 3.0, -1.0
+    assert outcome(told) == "restored: noise, about 3.0 dB; then haze put back: it lost 1 dB"
+
+
+SCORES = (0.0, 20.0, 39.996, 45.0, 56.0, 65.0, 79.0, 85.0, 100.0)
+FOUND = ({}, {"noise": 0.05}, {"noise": 0.2}, {"rain": 0.5}, {"noise": 0.9, "haze": 0.4})
+CHOICES = (
+    Choice(), Choice(only=("rain", "haze")), Choice(only=("noise",)), Choice(keep=("noise",)), Choice(accept=50.0),
+    Choice(only=("rain",), accept=80.0),
+)  # fmt: skip
+EXPECTED = (None, -1.0, 0.1, 3.0)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@pytest.mark.parametrize("verdict", ["accept", "revert", "exhausted"])
+def test_an_untouched_picture_is_called_good_only_where_its_score_is(verdict, choice):
+    """Every band, finding and forecast: the words of score and verdict agree, in `restore` and in `assess`."""
+    for score, found, expected in itertools.product(SCORES, FOUND, EXPECTED):
+        told = course(found, stop=verdict, reason="it lost 1 dB", score=score, status="accepted")
+        told["rounds"][0]["expected_gain_db"] = expected
+        said = outcome(told, choice)
+        assert said == "good as it is" or said.startswith(("left alone: ", "put back: ")), said
+        assert "good" not in said or band(score) in {"good", "very good"}, (banded(score), said)
+        if verdict != "accept":
+            assert said == {"revert": "put back: it lost 1 dB", "exhausted": "left alone: no rounds allowed"}[verdict]
+            continue
+        about = {**told["rounds"][0], "verdict": "accept", "plan": None}
+        assert follows(about, choice) == said
+        assert ("too little" not in said and "uncertain" not in said) or max(found.values()) >= 0.12, (found, said)
+
+
+def test_what_is_worth_restoring_is_named_with_its_gain():
+    about = {"score": 84.0, "verdict": "restore", "degradations": {"noise": 0.5, "low_light": 0.4, "rain": 0.01}}
+    told = {**about, "plan": {"remove": ["noise", "low_light", "rain"], "strength": 1.0}, "expected_gain_db": 5.04}
+    assert follows(told) == "worth restoring: noise and low light, about 5.0 dB"
+    assert follows({**told, "expected_gain_db": None}) == "worth restoring: noise and low light"
+    told["plan"] = {"remove": ["rain"], "strength": 0.5}  # nothing of it was found: the plan still has a name
+    assert follows(told) == "worth restoring: rain, about 5.0 dB"

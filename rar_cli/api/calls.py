@@ -70,7 +70,7 @@ def restore(
     chosen, kept = _names(only, "only"), _names(keep, "keep")
     bounds = with_strength(main_path.bounds_of(max_rounds, accept, chosen, kept), strength)
     computing, weights = _engine(engine)
-    choice = Choice(chosen, kept)
+    choice = Choice(chosen, kept, accept)
     if not is_many(source):
         wanted = keep_rounds is None or keep_rounds
         return _restored(given(source), computing, weights, bounds, choice, wanted)  # type: ignore[arg-type]
@@ -101,14 +101,15 @@ def assess(
     policy = computing.policy.within(Bounds(accept_score=accept))
 
     def one(each: Given) -> Assessed:
-        return Assessed(each, assessed(each.name, each.picture, computing, policy, explained=False))
+        record = assessed(each.name, each.picture, computing, policy, explained=False)
+        return Assessed(each, record, Choice(accept=accept))
 
     return [one(each) for each in given_many(source)] if is_many(source) else one(given(source))  # type: ignore[arg-type]
 
 
 def with_strength(bounds: Bounds, strength: float) -> Bounds:
     """Bounds that go `strength` percent of the way; the one place where a caller's strength enters."""
-    if not isinstance(strength, int | float) or not 0 <= strength <= 100:
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 100:
         raise UsageError(f"strength: must lie in 0 to 100, got {strength!r}")
     return replace(bounds, strength=strength / 100, max_rounds=bounds.max_rounds if strength else 0)
 

@@ -23,7 +23,7 @@ from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.images import Picture, as_8_bit
 from rar_cli.report.record import AssessmentRecord, PictureRecord
 from rar_cli.report.views import uri
-from rar_cli.report.words import EVERYTHING, Choice, band, banded, outcome, steps_line
+from rar_cli.report.words import EVERYTHING, Choice, band, banded, follows, outcome, steps_line
 from rar_cli.types import Round
 from rar_cli.version import __version__
 
@@ -136,6 +136,7 @@ class Assessed:
 
     given: Given
     record: AssessmentRecord
+    choice: Choice = field(default=EVERYTHING)
 
     @property
     def score(self) -> float:
@@ -157,11 +158,16 @@ class Assessed:
         """What was found, in words."""
         return self.record.description or ""
 
+    @property
+    def follows(self) -> str:
+        """What `restore` would do, and why, in words."""
+        return follows(self.record.as_dict(), self.choice)
+
     def __repr__(self) -> str:
-        return f"<Assessed {self.record.input}: {banded(self.score)}; {self.description}>"
+        return f"<Assessed {self.record.input}: {banded(self.score)}; {self.description}; {self.follows}>"
 
     def _repr_html_(self) -> str:
-        return _shown([("", self.given.picture)], [f"{banded(self.score)}; {self.description}."])
+        return _shown([("", self.given.picture)], [f"{banded(self.score)}; {self.description}; {self.follows}."])
 
 
 def _pil(picture: Picture) -> Image.Image:

@@ -75,7 +75,7 @@ def assess_command(
             for record in assess_files(files, request, stop, explain):
                 failed |= record.error is not None
                 low |= fail_under is not None and record.score is not None and record.score < fail_under
-                print_assessment(record, as_json, quiet)
+                print_assessment(record, as_json, quiet, request.choice)
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
         if heatmap is not None and not failed:

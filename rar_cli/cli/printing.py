@@ -118,17 +118,17 @@ def print_bench(result: dict[str, Any], out: Path | None, quiet: bool) -> None:
     echo(to_json(bench_digest(result)))
 
 
-def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool) -> None:
+def print_assessment(record: AssessmentRecord, as_json: bool, quiet: bool, choice: Choice) -> None:
     from rar_cli.report.record import to_json
-    from rar_cli.report.words import banded
+    from rar_cli.report.words import banded, follows
 
     if record.error is not None:
         warn(record.error)
     if as_json:
         echo(to_json(record.as_dict()))
     elif record.error is None and not quiet:
-        follows = "good as it is" if record.verdict == "accept" else "worth restoring"
-        echo(f"{record.input}: {banded(record.score or 0.0)}; {record.description}; {follows}")
+        said = follows(record.as_dict(), choice)
+        echo(f"{record.input}: {banded(record.score or 0.0)}; {record.description}; {said}")
         if record.explanation is not None:
             echo(f"  {record.explanation}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -152,17 +153,17 @@ def restore_command(
             print_engine(request)
         from rar_cli.jobs.restore import Session
         from rar_cli.jobs.stream.watch import Watch
-        from rar_cli.report.words import Choice
 
         again = partial(plan, inputs, output, naming, selection, target.ours)
         watcher = Watch(again, WATCH_S, warn) if watch else None
         with signals() as stop:
-            reporter = reporter_for(as_json, quiet, log_progress, jobs, to_stderr=output == "-")
+            plain = log_progress or (watch and not quiet and not sys.stderr.isatty())  # who waits wants to know it
+            reporter = reporter_for(as_json, quiet, plain, jobs, to_stderr=output == "-")
             summary = Session(request, target, stop, reporter, watcher).run(jobs)
         if not quiet and not as_json:
             order = {job.output: place for place, job in enumerate(jobs)}
             summary.records.sort(key=lambda record: order.get(record.output, len(order)))
-            print_summary(summary, console_for(stderr=output == "-"), Choice(chosen, kept), output, report)
+            print_summary(summary, console_for(stderr=output == "-"), request.choice, output, report)
         if summary.failed and quiet and summary.interrupted is None:
             warn(f"{summary.failed} of {summary.pictures} pictures failed")
         if code := summary.exit_code:

@@ -26,6 +26,7 @@ class Pace:
         self.known_px = self.known = 0
         self.done = self.done_px = self.worked_px = 0
         self.begun: float | None = None
+        self.spent_s = 0.0
         self.closed = threading.Event()
 
     def look_ahead(self) -> None:
@@ -45,6 +46,12 @@ class Pace:
         if self.begun is None:
             self.begun = self.clock()
 
+    def rest(self) -> None:
+        """Nothing is in hand: the time until `begin` is no work."""
+        if self.begun is not None:
+            self.spent_s += self.clock() - self.begun
+            self.begun = None
+
     def add(self, pixels: int, worked: bool) -> None:
         """One picture is finished. worked: whether it took time, rather than being skipped."""
         self.done += 1
@@ -60,7 +67,7 @@ class Pace:
     @property
     def per_second(self) -> float:
         """Pixels a second so far; 0 before the first."""
-        spent = 0.0 if self.begun is None else self.clock() - self.begun
+        spent = self.spent_s + (0.0 if self.begun is None else self.clock() - self.begun)
         return self.worked_px / spent if spent > 0 else 0.0
 
     @property

@@ -20,6 +20,8 @@ MOST_ROWS = 200
 
 LINE_EVERY_S = 60.0
 
+WAITING = "waiting for new files"
+
 NAME_WIDTH = 40
 """Of the picture in hand, in the bar."""
 
@@ -81,6 +83,16 @@ class Progress:
         self.pace.begin()
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         self.now = f"{shortened(printable(names[0]), NAME_WIDTH)}{others}" if names else ""
+        self._show()
+
+    def rest(self) -> None:
+        """Nothing is in hand: the run waits for new files, and a log says so once."""
+        if self.now == WAITING:
+            return
+        self.pace.rest()
+        self.now = WAITING
+        if self.log_progress:
+            self._line()
         self._show()
 
     def show_tile(self, done: int, total: int) -> None:

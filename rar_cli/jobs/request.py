@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rar_cli.jobs.naming.plan import Shard
+from rar_cli.report.words import Choice
 from rar_cli.types import TILE_PX, Bounds, Degradation
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Request:
         from rar_cli.engine.restore import bounds_of
 
         return bounds_of(self.max_rounds, self.accept, self.only, self.keep, self.strength / 100.0)
+
+    @property
+    def choice(self) -> Choice:
+        """What the user asked for, as the words for people need it."""
+        return Choice(self.only, self.keep, self.accept)
 
 
 def weights_of(request: Request) -> Weights:

@@ -28,7 +28,6 @@ from rar_cli.jobs.stream.workers import over_devices, over_ray
 from rar_cli.pictures.remote import is_remote
 from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord
-from rar_cli.report.words import Choice
 from rar_cli.types import Round
 from rar_cli.weights.manifest import Weights
 
@@ -54,6 +53,10 @@ class Reporter(Protocol):
 
     def begin(self, names: Sequence[str]) -> None:
         """These pictures are restored next."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is in hand; the run waits for new files."""
         ...
 
     def show_tile(self, done: int, total: int) -> None:
@@ -129,6 +132,7 @@ class Session:
             summary.seconds = run.do(groups, ahead=all(job.source is not None for job in jobs))
         expected = len(jobs)
         while self.watch is not None and self.stop.signal is None:
+            self.reporter.rest()
             new = self.watch(lambda: self.stop.signal is not None)
             expected += len(new)
             self.reporter.expect(expected)
@@ -137,8 +141,7 @@ class Session:
             gallery.write(request.report, summary.seconds, summary.pixels / 1e6)
 
     def _gallery(self, count: int) -> Gallery:
-        choice = Choice(self.request.only, self.request.keep)
-        return Gallery(f"restored into {self.target.text}", count if self.watch is None else MOST, choice)
+        return Gallery(f"restored into {self.target.text}", count if self.watch is None else MOST, self.request.choice)
 
     def _share(self, jobs: Sequence[Job], book: OwnBook) -> None:
         """Several workers, over one book."""

@@ -157,12 +157,13 @@ class GainPolicy:
         now = looks[-1]
         found = self.found(looks, plans) if plans else None
         if found is not None and found < -self.allowance(len(plans) - 1):
-            return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB: put back", found_db=found)
+            return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB", found_db=found)
         if self.bounds.good_enough(now):
             return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
         best, gain = self.best(now)
         if best is None or self.worth(gain) + self.allowance(len(plans)) < 0:
-            reason = "nothing may be removed" if best is None else f"the best plan would gain {gain.mean_db:+.1f} dB"
+            said = f"the best plan would gain {gain.mean_db:+.1f} dB, not worth a round"
+            reason = "nothing may be removed" if best is None else said
             return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
         if len(plans) >= self.bounds.max_rounds:
             reason = f"{self.bounds.max_rounds} rounds used"

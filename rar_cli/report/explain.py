@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rar_cli.compute.tiling import Span
 from rar_cli.engine.places import Place
-from rar_cli.report.words import WORDS, word_for
+from rar_cli.report.words import WORDS, band, word_for
 from rar_cli.types import DEGRADATIONS
 
 ROWS = ("top", "middle", "bottom")
@@ -25,13 +25,13 @@ def explain(score: float, severities: NDArray[np.float32], found: list[Place], s
     least = WORDS[0][0]
     order = [int(i) for i in np.argsort(-severities) if severities[i] >= least]
     if not order:
-        return f"Nothing is wrong with this picture that I know of. Quality {score:.0f} of 100."
+        return f"Nothing is wrong with this picture that rar knows of. Score {score:.0f} of 100: {band(score)}."
     parts = []
     for i in order:
         name = DEGRADATIONS[i].value.replace("_", " ")
         parts.append(f"{word_for(float(severities[i]))} {name} {_where(i, found, size)}")
     sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}. Quality {score:.0f} of 100."
+    return f"{sentence[0].upper()}{sentence[1:]}. Score {score:.0f} of 100: {band(score)}."
 
 
 def _where(degradation: int, found: list[Place], size: tuple[int, int]) -> str:

@@ -19,18 +19,26 @@ NOTICED = WORDS[0][0]
 BANDS = ((40.0, "poor"), (60.0, "fair"), (80.0, "good"), (100.01, "very good"))
 """Score below ... is called ..."""
 
+GOOD = ("good", "very good")
+"""Bands in which a picture may be called good."""
+
 FELL = 0.08
 """By how much a severity falls in a round that removed it, where the record names no plan."""
 
 MOST_NAMES = 3
 
 
+LITTLE_DB = 0.5
+"""An expected gain below it is too little; one above it that was not taken is too uncertain."""
+
+
 @dataclass(frozen=True)
 class Choice:
-    """What a command was to remove: names of --only, or all but those of --keep."""
+    """What a command was to remove: names of --only, or all but those of --keep; accept: the score that is enough."""
 
     only: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    accept: float | None = None
 
 
 EVERYTHING = Choice()
@@ -119,55 +127,91 @@ def outcome(record: Record, choice: Choice = EVERYTHING) -> str:
     if record["best_round"] == 0:
         return _untouched(record, choice)
     removed = " -> ".join(listed(step.removed) for step in steps(record) if step.kept)
+    fell = round(record["score_after"]) < round(record["score_before"])
+    done = f"restored: {removed}{gained(record)}{', though the score fell' if fell else ''}"
     if record["stop"] == "revert":
-        lost = steps(record)[-1]
-        return f"restored: {removed}; then {listed(lost.removed)} put back: {why_put_back(record)}"
-    ended = " (all rounds used)" if record["stop"] == "exhausted" else ""
-    return f"restored: {removed}{gained(record)}{ended}"
+        return f"{done}; then {listed(steps(record)[-1].removed)} put back: {record['rounds'][-1]['reason']}"
+    return f"{done}{' (all rounds used)' if record['stop'] == 'exhausted' else ''}"
 
 
 def gained(record: Record) -> str:
     """ ", about 3.1 dB" by the heads of gain, over the rounds that are kept; "" where they say nothing."""
     gains = [step.found_db for step in steps(record) if step.kept]
     known = [gain for gain in gains if gain is not None]
-    return f", about {sum(known):.1f} dB" if known and len(known) == len(gains) else ""
+    return decibels(sum(known)) if known and len(known) == len(gains) else ""
 
 
-def why_put_back(record: Record) -> str:
-    """One line of reason for the round that was put back."""
-    reason = str(record["rounds"][-1]["reason"])
-    return reason.split(": the best round is kept")[0].split(": the round before is kept")[0]
+def decibels(gain: float | None) -> str:
+    """ ", about 3.1 dB"; a loss is called one, and what rounds to nothing no gain; "" for None."""
+    if gain is None:
+        return ""
+    if abs(gain) < 0.05:
+        return ", without gain"
+    return f", about {gain:.1f} dB" if gain > 0 else f", may have lost about {-gain:.1f} dB"
 
 
-def _untouched(record: Record, choice: Choice) -> str:
-    """Why a picture stays as it is."""
-    if record["stop"] == "revert":
-        return f"put back: {why_put_back(record)}"
-    if record["stop"] == "exhausted":
-        return "left alone: no rounds allowed"
-    first = record["rounds"][0]
-    found = [name for name, severity in first["degradations"].items() if severity >= NOTICED]
+def follows(about: Record, choice: Choice = EVERYTHING) -> str:
+    """What `rar restore` would do with a picture that was only assessed, and why. about: an assessment's record."""
+    if about["verdict"] == "accept":
+        return left_alone(about, about["expected_gain_db"], choice)
+    names = _planned(about["degradations"], (about["plan"] or {}).get("remove", ()))
+    return f"worth restoring: {listed([plain(n) for n in names])}{decibels(about['expected_gain_db'])}"
+
+
+def left_alone(look: Record, expected_db: float | None, choice: Choice) -> str:
+    """Why nothing is removed. look: "score" and "degradations". expected_db: gain of the best plan, where known.
+
+    Only a good score makes a picture "good as it is": a poor one may be wrong in a way that rar does not see.
+    """
+    score, degradations = look["score"], look["degradations"]
+    found = [name for name, severity in degradations.items() if severity >= NOTICED]
     if choice.only and not set(found) & set(choice.only):
         return f"left alone: nothing of {listed([plain(name) for name in choice.only], 'or')}"
     if found and set(found) <= set(choice.keep):
         return f"left alone: only {listed([plain(name) for name in found])}, which is kept"
-    if not found or band(first["score"]) == BANDS[-1][1]:
+    if choice.accept is not None and score >= choice.accept:
+        return f"left alone: its score reaches {choice.accept:g}"
+    good, best = band(score) in GOOD, band(score) == BANDS[-1][1]
+    if best or (good and not found):
         return "good as it is"
-    return "left alone: would gain too little"
+    if not found:
+        return "left alone: nothing found that rar would improve"
+    if expected_db is not None and expected_db <= 0:
+        return "left alone: restoring would not improve it"
+    uncertain = expected_db is not None and expected_db >= LITTLE_DB
+    return f"left alone: {'the gain is too uncertain' if uncertain else 'would gain too little'}"
+
+
+def _untouched(record: Record, choice: Choice) -> str:
+    """Why a picture is written as it came."""
+    if record["stop"] == "revert":
+        return f"put back: {record['rounds'][-1]['reason']}"
+    if record["stop"] == "exhausted":
+        return "left alone: no rounds allowed"
+    return left_alone(record["rounds"][0], record["rounds"][0].get("expected_gain_db"), choice)
 
 
 def _removed(before: Record, after: Record) -> list[str]:
     """Names that a round removed: of its plan those that were found, or those that fell by it."""
     severities = before["degradations"]
-    strongest = sorted(severities, key=lambda name: -float(severities[name]))
     planned = (before.get("plan") or {}).get("remove")
     if planned is not None:
-        chosen = [name for name in strongest if name in planned]
-        return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
+        return _planned(severities, planned)
+    strongest = _by_severity(severities)
     fall = {name: severities[name] - after["degradations"].get(name, 0.0) for name in strongest}
     noticed = [name for name in strongest if severities[name] >= NOTICED]
     fell = [name for name in sorted(noticed, key=lambda name: -fall[name]) if fall[name] >= FELL]
     return (fell or noticed[:1])[:MOST_NAMES]
+
+
+def _planned(severities: Mapping[str, float], planned: Sequence[str]) -> list[str]:
+    """Names of a plan that were found, the strongest first; the likeliest one where none was."""
+    chosen = [name for name in _by_severity(severities) if name in planned]
+    return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
+
+
+def _by_severity(severities: Mapping[str, float]) -> list[str]:
+    return sorted(severities, key=lambda name: -float(severities[name]))
 
 
 def round_line(this: Round, bars: bool) -> str:

@@ -104,8 +104,8 @@ def plan(
         if STREAM in (*inputs, output):
             raise UsageError("`-` stands for one picture: write `rar restore - OUTPUT` or `rar restore INPUT -`")
         folder = place(output)
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT")
+        if not folder.is_dir() and (folder.exists() or _names_a_picture(output)):
+            raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT, with / at its end")
         jobs = [_job(found, folder, naming) for found in find(inputs, selection, outside=folder)]
         jobs = _without_outputs(jobs, ours)
         _refuse_clashes(jobs)
@@ -129,6 +129,11 @@ def _without_outputs(jobs: Sequence[Job], ours: Ours) -> list[Job]:
         job for job in jobs
         if job.source is None or job.fault or _real(job.source) not in targets or not ours(job.source)
     ]  # fmt: skip
+
+
+def _names_a_picture(output: str) -> bool:
+    """Whether OUTPUT reads like the name of one picture."""
+    return not output.endswith(("/", os.sep)) and Path(output).suffix.lower() in FORMATS
 
 
 def is_file_target(inputs: Sequence[str], output: str) -> bool:
