@@ -95,10 +95,11 @@ class Bounds:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.accept_score is not None and not 0.0 <= self.accept_score <= 100.0:
-            raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
-        if self.max_rounds < 0:
-            raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+        accept = self.accept_score
+        if accept is not None and not (isinstance(accept, int | float) and 0.0 <= accept <= 100.0):
+            raise ValueError(f"accept_score must lie in [0, 100], got {accept!r}")
+        if not isinstance(self.max_rounds, int) or self.max_rounds < 0:
+            raise ValueError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r}")
         if not 0.0 <= self.strength <= 1.0:
             raise ValueError(f"strength must lie in [0, 1], got {self.strength}")
 
