@@ -158,7 +158,7 @@ def test_16_bit_files_keep_icc_and_maker(kind):
 @pytest.mark.parametrize(("shape", "quality"), [((65_000, 1), None), ((400, 400), 100)], ids=str)
 def test_noise_that_jpeg_cannot_pack_is_written_all_the_same(shape, quality, capfd):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    data, warnings = encode_picture(Picture(pixels, "PNG"), "JPEG", quality)
+    data, warnings = encode_picture(Picture(pixels, "PNG", jpeg={"subsampling": 0}), "JPEG", quality)
     assert warnings == ()
     assert read_picture(data, "x").size == shape
     assert capfd.readouterr().err == ""
