@@ -96,8 +96,9 @@ class Bounds:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.accept_score is not None and not 0.0 <= self.accept_score <= 100.0:
-            raise ValueError(f"accept_score must lie in [0, 100], got {self.accept_score}")
+        accept = self.accept_score
+        if accept is not None and not (isinstance(accept, int | float) and 0.0 <= accept <= 100.0):
+            raise ValueError(f"accept_score must lie in [0, 100], got {accept!r:.40}")
         try:
             index(self.max_rounds)
         except TypeError:

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_one_picture_comes_out_the_same_from_every_kind_of_source(engine, photo,
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (3,), (4,)], ids=str)
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 def test_an_array_keeps_its_axes_and_depth(engine, shape, dtype):
     generator = np.random.default_rng(0)
     pixels = generator.random((33, 41, *shape))
@@ -66,9 +67,29 @@ def test_an_array_keeps_its_axes_and_depth(engine, shape, dtype):
         pixels = (pixels * np.iinfo(dtype).max).astype(dtype)
     result = rar.restore(pixels.astype(dtype), engine=engine)
     assert result.picture.shape == pixels.shape
-    assert result.picture.dtype == (np.float32 if np.dtype(dtype).kind == "f" else dtype)
+    assert result.picture.dtype == dtype
     if shape in {(2,), (4,)}:
-        assert np.allclose(result.picture[..., -1], pixels[..., -1])  # alpha stays
+        assert np.allclose(result.picture[..., -1], pixels[..., -1], atol=1e-3)  # alpha stays
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_tensor_keeps_its_type(engine, dtype):
+    tensor = torch.rand(3, 32, 40)
+    tensor = (tensor * 255).to(dtype) if dtype is torch.uint8 else tensor.to(dtype)
+    result = rar.restore(tensor, engine=engine)
+    assert not result.accepted
+    assert result.picture.dtype == dtype
+    assert result.array.dtype == (np.uint8 if dtype is torch.uint8 else np.float32)
+    engine.policy = FixedPolicy(())
+    assert torch.allclose(rar.restore(tensor, engine=engine).picture, tensor)
+
+
+@pytest.mark.parametrize("empty", [[], (), "", " , "], ids=repr)
+def test_only_names_something_and_none_means_all(engine, photo, empty):
+    with pytest.raises(UsageError, match="only: names no degradation; leave it out to remove all, or choose"):
+        rar.restore(photo, engine=engine, only=empty)
+    whole = rar.restore(photo, engine=engine, only=None, keep=empty).picture
+    assert np.array_equal(whole, rar.restore(photo, engine=engine).picture)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
@@ -168,6 +189,16 @@ def test_assess_says_what_is_wrong(engine, photo):
     assert found.record.verdict in {"accept", "restore"}
 
 
+SPARSE = torch.zeros(3, 5, 5).to_sparse()
+ENDLESS = torch.zeros(1).expand(3, 10**6, 10**6)
+
+
+def quantized():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.zeros(3, 5, 5), 0.1, 0, torch.quint8)
+
+
 def closed():
     image = Image.new("RGB", (8, 8))
     image.close()
@@ -196,13 +227,36 @@ def closed():
         (lambda e: rar.restore(np.full((4, 4), -1.0), engine=e), UsageError, "undo a norm?"),
         (lambda e: rar.restore("a\0b.png", engine=e), ImageError, "holds a zero"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5, device="meta"), engine=e), UsageError, "meta"),
+        (lambda e: rar.restore(SPARSE, engine=e), UsageError, "sparse"),
+        (lambda e: rar.restore(quantized(), engine=e), UsageError, "quantized"),
+        (lambda e: rar.restore(ENDLESS, engine=e), ImageError, "does not fit into memory"),
+        (lambda e: rar.assess(torch.zeros(3, 5, 5), accept=200, engine=e), UsageError, "got 200"),
+        (lambda e: rar.assess(torch.zeros(3, 5, 5), accept="x", engine=e), UsageError, "got 'x'"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), accept=[1], engine=e), UsageError, "got [1]"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=2.5, engine=e), UsageError, "whole number, 0 or more"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds="3", engine=e), UsageError, "got '3'"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=None, engine=e), UsageError, "got None"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("a\0.png"), ImageError, "holds a zero"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("s3q://b/x.png"), UsageError, "s3q"),
+        (lambda e: rar.restore("s3q://b/x.png", engine=e), UsageError, "s3q"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 0), UsageError, "1 to 100"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 2.5), UsageError, "1 to 100"),
         (lambda e: rar.restore(closed(), engine=e), ImageError, "open it anew"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(engine, call, error, message):
+def test_what_cannot_be_is_refused_by_name(engine, tmp_path, monkeypatch, call, error, message):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=re.escape(message)):
         call(engine)
+    assert not list(tmp_path.glob("*:"))
+
+
+def test_a_matrix_is_an_array(engine, photo):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        result = rar.restore(np.matrix(photo[..., 0]), engine=engine)
+    assert result.picture.shape == photo.shape[:2]
 
 
 def test_completion_offers_the_public_names():

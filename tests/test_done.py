@@ -276,6 +276,23 @@ def test_shards_give_the_bytes_of_the_whole_run(rar, tmp_path, photo):
     assert "100 skipped" in rar("restore", source, tmp_path / "parts", *ALWAYS).stdout
 
 
+def test_one_file_as_output_is_known_by_a_named_log_alone(rar, folder, tmp_path):
+    better, log = tmp_path / "better.png", tmp_path / "l.jsonl"
+    once = ("restore", folder / "a.png", better, *ALWAYS)
+    rar(*once)
+    before = (better.read_bytes(), better.stat().st_ino)
+    assert "use --overwrite or another OUTPUT" in rar(*once, "--quiet", code=1).stderr
+    assert json.loads(rar(*once, "--dry-run", "--json").stdout)["status"] == "foreign"
+    assert (better.read_bytes(), better.stat().st_ino) == before
+    rar(*once, "--overwrite", "--log", log)
+    before = (better.read_bytes(), better.stat().st_ino)
+    assert "1 skipped" in rar(*once, "--log", log).stdout
+    assert (better.read_bytes(), better.stat().st_ino) == before
+    better.write_bytes(b"my own work")
+    rar(*once, "--log", log, code=1)
+    assert better.read_bytes() == b"my own work"
+
+
 def test_the_log_of_this_version_says_so(rar, folder, tmp_path):
     rar("restore", folder, tmp_path / "out", *ALWAYS)
     assert {(r["schema"], r["version"]) for r in records(tmp_path / "out")} == {(1, __version__)}

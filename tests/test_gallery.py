@@ -182,6 +182,8 @@ def test_a_heat_map_is_as_large_as_its_picture(busy, folder, tmp_path, weights_d
     result = CliRunner().invoke(app, ["assess", str(folder), "--heatmap", str(other), *common])
     assert result.exit_code == 2
     assert "needs one picture" in result.stderr
+    assert result.stdout == ""  # before any picture was assessed
+    assert not other.exists()
 
 
 def test_a_thumbnail_is_never_enlarged():

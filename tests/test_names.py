@@ -106,6 +106,39 @@ def test_a_link_to_nothing_and_a_folder_are_no_place_for_an_output(rar, folder, 
     assert (out / "b.jpg").is_dir()
 
 
+def test_a_name_that_leads_to_another_output_by_a_link_fails_alone(rar, folder, tmp_path):
+    out, shared = tmp_path / "out", tmp_path / "shared"
+    Image.new("RGB", (8, 8)).save(folder / "d.png")
+    for name in ("sub/e.png", "other/e.png"):
+        (folder / name).parent.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / name)
+    out.mkdir()
+    shared.mkdir()
+    (out / "a.png").symlink_to("d.png")
+    (out / "sub").symlink_to(shared)
+    (out / "other").symlink_to(shared)
+    result = rar("restore", folder, out, *ALWAYS, "--recursive", "--quiet", code=1)
+    for name in ("a.png", "sub/e.png", "other/e.png"):
+        assert f"{out / name}: leads by a link to the output of another input" in result.stderr
+    found = {Path(r["input"]).relative_to(folder).as_posix(): r["status"] for r in records(out)}
+    assert {name for name, status in found.items() if status == "failed"} == {"a.png", "sub/e.png", "other/e.png"}
+    assert {p.name for p in everything(out)} >= {"b.jpg", "c.webp", "d.png"}
+    assert (out / "a.png").is_symlink()
+    assert everything(shared) == {}
+
+
+def test_an_output_that_is_a_link_to_an_input_fails_alone(rar, folder, tmp_path):
+    out, before = tmp_path / "out", everything(folder)
+    out.mkdir()
+    (out / "a.png").symlink_to(folder / "a.png")
+    (out / "b.jpg").symlink_to(folder / "c.webp")
+    result = rar("restore", folder, out, *ALWAYS, "--quiet", "--overwrite", code=1)
+    for name in ("a.png", "b.jpg"):
+        assert f"{out / name}: is an input too" in result.stderr
+    assert everything(folder) == before
+    assert [r["status"] for r in records(out)] == ["failed", "failed", "restored"]
+
+
 # --- logs, reports, profiles, heat maps -----------------------------------------------------------
 
 

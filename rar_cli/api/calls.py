@@ -32,26 +32,27 @@ One = str | os.PathLike[str] | bytes | Image.Image
 
 @overload
 def restore(  # type: ignore[overload-overlap] # a str is an iterable of str as well: it is a path
-    source: One, *, only: Names = ..., keep: Names = ..., strength: float = ..., max_rounds: int = ...,
+    source: One, *, only: Names | None = ..., keep: Names = ..., strength: float = ..., max_rounds: int = ...,
     accept: float | None = ..., engine: Engine | str | None = ..., keep_rounds: bool | None = ...,
 ) -> Restored: ...  # fmt: skip
 @overload
 def restore(
-    source: NDArray[Any] | Tensor, *, only: Names = ..., keep: Names = ..., strength: float = ...,
+    source: NDArray[Any] | Tensor, *, only: Names | None = ..., keep: Names = ..., strength: float = ...,
     max_rounds: int = ..., accept: float | None = ..., engine: Engine | str | None = ...,
     keep_rounds: bool | None = ...,
 ) -> Any: ...  # fmt: skip
 @overload
 def restore(
-    source: Iterable[Source], *, only: Names = ..., keep: Names = ..., strength: float = ..., max_rounds: int = ...,
-    accept: float | None = ..., engine: Engine | str | None = ..., keep_rounds: bool | None = ...,
+    source: Iterable[Source], *, only: Names | None = ..., keep: Names = ..., strength: float = ...,
+    max_rounds: int = ..., accept: float | None = ..., engine: Engine | str | None = ...,
+    keep_rounds: bool | None = ...,
 ) -> list[Restored]: ...  # fmt: skip
 
 
 def restore(
     source: Source | Iterable[Source],
     *,
-    only: Names = (),
+    only: Names | None = None,
     keep: Names = (),
     strength: float = 100,
     max_rounds: int = 4,
@@ -61,13 +62,17 @@ def restore(
 ) -> Any:
     """Restore a picture, or each of several: a `Restored`, or a list of them for a batch (four axes) or an iterable.
 
-    source: see `Source`. only, keep: just these degradations are removed, or all but these. strength: 0 to 100, how
-    far each picture goes from the input (0) to what was restored (100). max_rounds: most rounds. accept: score from
-    which a picture is good enough. engine: from `load`, or the name or folder of weights; None: the shipped ones,
-    loaded once. keep_rounds: hold the picture of every round, by default for a single picture.
+    source: see `Source`. only, keep: just these degradations are removed, or all but these; `only` names at least one.
+    strength: 0 to 100, how far each picture goes from the input (0) to what was restored (100). max_rounds: most
+    rounds. accept: score from which a picture is good enough. engine: from `load`, or the name or folder of weights;
+    None: the shipped ones, loaded once. keep_rounds: hold the picture of every round, by default for a single picture.
     Raises UsageError, ImageError, WeightsError.
     """
-    chosen, kept = _names(only, "only"), _names(keep, "keep")
+    chosen, kept = () if only is None else _names(only, "only"), _names(keep, "keep")
+    if only is not None and not chosen:
+        raise UsageError(
+            f"only: names no degradation; leave it out to remove all, or choose from {', '.join(Degradation)}"
+        )
     bounds = with_strength(main_path.bounds_of(max_rounds, accept, chosen, kept), strength)
     computing, weights = _engine(engine)
     choice = Choice(chosen, kept, accept)
@@ -98,7 +103,7 @@ def assess(
     Arguments and errors are those of `restore`.
     """
     computing, _ = _engine(engine)
-    policy = computing.policy.within(Bounds(accept_score=accept))
+    policy = computing.policy.within(main_path.bounds_of(accept_score=accept))
 
     def one(each: Given) -> Assessed:
         record = assessed(each.name, each.picture, computing, policy, explained=False)

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rar_cli.api.sources import Given
+from rar_cli.api.sources import Given, no_zero_in
 from rar_cli.errors import UsageError
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
 from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.images import Picture, as_8_bit
+from rar_cli.pictures.remote import place
 from rar_cli.report.record import AssessmentRecord, PictureRecord
 from rar_cli.report.views import uri
 from rar_cli.report.words import EVERYTHING, Choice, band, banded, follows, outcome, steps_line
@@ -75,12 +76,14 @@ class Restored:
         if self.result.alpha is not None:
             pixels = np.dstack([pixels, self.result.alpha])
         flat = self.given.kind == "array" and self.given.channels == 0
-        return np.ascontiguousarray(pixels[..., 0] if flat else pixels)
+        whole = np.ascontiguousarray(pixels[..., 0] if flat else pixels)
+        return whole.astype(self.given.dtype, copy=False) if isinstance(self.given.dtype, np.dtype) else whole
 
     @property
     def tensor(self) -> Tensor:
-        """(3, h, w), uint8 or uint16 at full range, or float32 in [0, 1], as the input is."""
-        return torch.from_numpy(np.ascontiguousarray(self.result.pixels).copy()).permute(2, 0, 1).contiguous()
+        """(3, h, w), uint8 or uint16 at full range, or float in [0, 1], as the input is."""
+        whole = torch.from_numpy(np.ascontiguousarray(self.result.pixels).copy()).permute(2, 0, 1).contiguous()
+        return whole.to(self.given.dtype) if isinstance(self.given.dtype, torch.dtype) else whole
 
     def save(self, path: str | os.PathLike[str], quality: int | None = None) -> Path:
         """Write the picture with its metadata, atomically, in the format of the ending; returns the path.
@@ -90,7 +93,10 @@ class Restored:
         """
         if not isinstance(path, str | os.PathLike):
             raise UsageError(f"save: a path is needed, got {type(path).__name__}")
-        target = Path(path)
+        no_zero_in(path)
+        if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
+            raise UsageError(f"save: quality is a whole number from 1 to 100, got {quality!r}")
+        target = place(os.fspath(path))
         kind = FORMATS.get(target.suffix.lower(), "")
         if kind not in WRITABLE:
             known = ", ".join(ending for ending, name in FORMATS.items() if name in WRITABLE)

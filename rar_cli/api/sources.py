@@ -15,8 +15,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from rar_cli.errors import ImageError, UsageError
+from rar_cli.jobs.stream.batch import out_of_memory
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.images import Picture
+from rar_cli.pictures.remote import place
 from rar_cli.pictures.tags.metadata import Metadata
 
 Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
@@ -28,7 +30,8 @@ Arrays and tensors are uint8 or uint16 at full range, or float in [0, 1]."""
 class Given:
     """One picture as it was given. data: the bytes of its file, where there is one. kind: file, pil, array or tensor.
 
-    channels: of an array or tensor; 0 for an array (h, w).
+    channels: of an array or tensor; 0 for an array (h, w). dtype: of an array or tensor of floats; they are restored in
+    float32, and come back as they were.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Given:
     kind: str = "file"
     data: bytes | None = None
     channels: int = 3
+    dtype: np.dtype[Any] | torch.dtype | None = None
 
 
 def is_many(source: Any) -> bool:
@@ -51,14 +55,23 @@ def given_many(sources: Iterable[Source]) -> Iterator[Given]:
         raise UsageError(
             f"{type(sources).__name__} is no picture: give a path, bytes, a PIL picture, an array or a tensor"
         )
-    for place, source in enumerate(sources):
-        yield given(source, f"picture {place}")
+    for number, source in enumerate(sources):
+        yield given(source, f"picture {number}")
 
 
 def given(source: Source, name: str = "picture") -> Given:
-    """One picture. Raises ImageError where a file cannot be read, UsageError for what is no picture."""
+    """One picture. Raises ImageError where it cannot be read or held, UsageError for what is no picture."""
+    try:
+        return _given(source, name)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise ImageError(f"{name}: does not fit into memory") from error
+
+
+def _given(source: Source, name: str) -> Given:
     if isinstance(source, str | os.PathLike):
-        return _from_path(Path(source))
+        return _from_path(place(os.fspath(source)))
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
         return Given(name, read_picture(data, name), data=data)
@@ -71,15 +84,22 @@ def given(source: Source, name: str = "picture") -> Given:
     if isinstance(source, Tensor):
         return _from_tensor(source, name)
     if isinstance(source, np.ndarray):
-        return Given(name, _from_array(source, name), "array", channels=0 if source.ndim == 2 else source.shape[2])
+        channels = 0 if source.ndim == 2 else source.shape[-1]
+        dtype = source.dtype if source.dtype.kind == "f" else None
+        return Given(name, _from_array(np.asarray(source), name), "array", channels=channels, dtype=dtype)
     raise UsageError(f"{type(source).__name__} is no picture: give a path, bytes, a PIL picture, an array or a tensor")
+
+
+def no_zero_in(path: str | os.PathLike[str]) -> None:
+    """Raise ImageError for a path that no system can have."""
+    if "\0" in str(path):
+        raise ImageError(f"{path}: is no name of a file, for it holds a zero")
 
 
 def _from_path(path: Path) -> Given:
     from rar_cli.jobs.stream.reading import read_file
 
-    if "\0" in str(path):
-        raise ImageError(f"{path}: is no name of a file, for it holds a zero")
+    no_zero_in(path)
     data, _ = read_file(path, str(path))
     return Given(str(path), read_picture(data, str(path)), data=data)
 
@@ -101,11 +121,12 @@ def _from_pil(image: Image.Image) -> Picture:
 def _from_tensor(tensor: Tensor, name: str) -> Given:
     if tensor.ndim != 3 or tensor.shape[0] not in {1, 3}:
         raise UsageError(f"{name}: a tensor (1 or 3, h, w) or a batch of them is needed, got {tuple(tensor.shape)}")
-    if tensor.is_meta or tensor.layout != torch.strided:
-        raise UsageError(f"{name}: a tensor with values is needed, got one that is meta or sparse")
-    whole = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        raise UsageError(f"{name}: a tensor with values is needed, got one that is meta, sparse or quantized")
+    dtype = tensor.dtype if tensor.is_floating_point() else None
+    whole = tensor.detach().to("cpu", torch.float32 if dtype else tensor.dtype)
     array = whole.permute(1, 2, 0).contiguous().numpy()
-    return Given(name, _from_array(array, name), "tensor", channels=tensor.shape[0])
+    return Given(name, _from_array(array, name), "tensor", channels=tensor.shape[0], dtype=dtype)
 
 
 def _from_array(array: NDArray[Any], name: str) -> Picture:

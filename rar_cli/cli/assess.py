@@ -54,16 +54,16 @@ def assess_command(
 ) -> None:
     """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
     with guarded():
-        from rar_cli.jobs.naming.names import HEAT, Claim, check
+        from rar_cli.jobs.naming.names import check_heatmap
         from rar_cli.jobs.naming.walk import Selection, find
 
         show_settings(context, verbose)
         selection = Selection(recursive, tuple(exclude or ()))
         files = [None] if inputs == ["-"] else list(find(inputs, selection))
         say_leftovers(selection.leftovers, quiet)
-        only = files[0].source if len(files) == 1 and files[0] is not None else None
-        if heatmap is not None:
-            check([Claim(heatmap, "--heatmap", HEAT)], [found.source for found in files if found is not None])
+        drawn = (
+            None if heatmap is None else check_heatmap(heatmap, [found.source if found else None for found in files])
+        )
         from rar_cli.jobs.assess import assess_files, write_heatmap
         from rar_cli.jobs.request import Request
 
@@ -78,7 +78,7 @@ def assess_command(
                 print_assessment(record, as_json, quiet, request.choice)
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
-        if heatmap is not None and not failed:
-            write_heatmap(only, heatmap, request)
+        if heatmap is not None and drawn is not None and not failed:
+            write_heatmap(drawn, heatmap, request)
         if failed or low:
             raise typer.Exit(1)

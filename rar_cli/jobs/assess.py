@@ -14,7 +14,7 @@ from torch import Tensor
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.places import places
 from rar_cli.engine.restore import assess
-from rar_cli.errors import ImageError, UsageError
+from rar_cli.errors import ImageError
 from rar_cli.jobs.logs.book import Stop
 from rar_cli.jobs.naming.names import HEATMAP
 from rar_cli.jobs.naming.walk import STREAM, Found
@@ -25,7 +25,7 @@ from rar_cli.loop.rounds import looks_of
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.formats import FORMATS, WRITABLE
+from rar_cli.pictures.formats import FORMATS
 from rar_cli.pictures.images import Picture, picture_to_image
 from rar_cli.pictures.tags.metadata import Metadata
 from rar_cli.report.explain import explain
@@ -87,13 +87,10 @@ def _explained(look: Look, engine: Engine, image: Tensor, size: tuple[int, int])
     return explain(look.score, np.asarray(look.severities), places(engine, image), size)
 
 
-def write_heatmap(source: Path | None, target: Path, request: Request) -> None:
+def write_heatmap(source: Path, target: Path, request: Request) -> None:
     """`rar assess --heatmap`: where the assessor sees what is wrong. Raises ImageError, UsageError."""
-    kind = FORMATS.get(target.suffix.lower())
-    if source is None or kind not in WRITABLE:
-        raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
     engine = engine_of(request, weights_of(request))
     picture = read_picture(read_file(source, str(source))[0], str(source))
     metadata = Metadata().with_provenance(HEATMAP)  # by which the next one knows that it may replace this one
     drawn = Picture(heatmap(engine, picture_to_image(picture)), "PNG", metadata=metadata)
-    write_bytes(encode_picture(drawn, kind)[0], target)
+    write_bytes(encode_picture(drawn, FORMATS[target.suffix.lower()])[0], target)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from rar_cli.errors import ImageError
 from rar_cli.pictures.colour import to_srgb
@@ -67,6 +67,8 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
     options = _options(picture, format_name, quality)
     buffer = io.BytesIO()
     try:
+        if options.get("optimize") and not _fits_when_optimized(image, options):
+            del options["optimize"]
         image.save(buffer, format_name, **options, **_metadata_options(picture.metadata, format_name))
         return buffer.getvalue(), _too_large(picture.metadata, format_name)
     except Exception as error:  # a block of metadata too large for the format, for instance
@@ -77,6 +79,19 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
     except Exception as fault:
         raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
     return buffer.getvalue(), [warning]
+
+
+def _fits_when_optimized(image: Image.Image, options: dict[str, Any]) -> bool:
+    """Whether a JPEG fits into the buffer that Pillow gives libjpeg for optimized tables.
+
+    Noise at a high quality does not, nor does a picture of one column; libjpeg then fails, and writes to stderr.
+    Optimized tables only make a file smaller, so the plain one tells.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **{**options, "optimize": False})
+    pixels = image.width * image.height
+    room = max(ImageFile.MAXBLOCK, pixels * (2 if options.get("quality", 95) >= 95 else 1))
+    return len(buffer.getvalue()) <= room
 
 
 def _to_pillow(picture: Picture) -> Image.Image:

@@ -10,7 +10,7 @@ from rar_cli.errors import ImageError, UsageError
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.images import image_to_picture, picture_to_image
+from rar_cli.pictures.images import Picture, image_to_picture, picture_to_image
 from rar_cli.pictures.tags.metadata import tiff_tags
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -153,6 +153,15 @@ def test_16_bit_files_keep_icc_and_maker(kind):
     assert after.metadata.icc == ICC
     assert str(reopened.getexif()[0x010F]).rstrip("\0") == "Maker"
     assert reopened.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize(("shape", "quality"), [((65_000, 1), None), ((400, 400), 100)], ids=str)
+def test_noise_that_jpeg_cannot_pack_is_written_all_the_same(shape, quality, capfd):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    data, warnings = encode_picture(Picture(pixels, "PNG", jpeg={"subsampling": 0}), "JPEG", quality)
+    assert warnings == ()
+    assert read_picture(data, "x").size == shape
+    assert capfd.readouterr().err == ""
 
 
 def test_jpeg_keeps_its_sampling_and_finer_tables_and_obeys_quality(photo):

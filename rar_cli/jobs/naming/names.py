@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.naming.walk import ROUNDS_MARK
-from rar_cli.pictures.formats import FORMATS
+from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote
 
 if TYPE_CHECKING:
@@ -105,6 +105,15 @@ def check_run(jobs: Sequence[Job], claims: Sequence[Claim], rounds: Path | None)
             raise UsageError(f"--save-rounds: {path} lies in {rounds}, where round pictures go; rename that folder")
     if os.path.lexists(rounds) and not (rounds / ROUNDS_MARK).is_file():
         raise UsageError(f"--save-rounds: {rounds} was not made by rar; rename it or choose another OUTPUT")
+
+
+def check_heatmap(target: Path, sources: Sequence[Path | None]) -> Path:
+    """The one picture that a heat map is drawn of. Raises UsageError where there are others, or it has no place."""
+    (source,) = sources if len(sources) == 1 else (None,)
+    if source is None or FORMATS.get(target.suffix.lower()) not in WRITABLE:
+        raise UsageError("--heatmap FILE: needs one picture as INPUT, and a picture's name as FILE")
+    check([Claim(target, "--heatmap", HEAT)], [source])
+    return source
 
 
 def check_plots(folder: Path, names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,8 +109,8 @@ def plan(
             raise UsageError(f"{output}: is a file; several pictures need a folder as OUTPUT, with / at its end")
         jobs = [_job(found, folder, naming) for found in find(inputs, selection, outside=folder)]
         jobs = _without_outputs(jobs, ours)
-        _refuse_clashes(jobs)
-        jobs = _sparing_inputs(jobs)
+        _refuse_clashes(jobs, root := _real(folder))
+        jobs = _failing_alone(jobs, root)
     except OSError as error:
         raise UsageError(f"{error.filename or output}: cannot be used ({error.strerror or error})") from error
     return jobs
@@ -179,33 +180,47 @@ def _same(path: Path, target: Path) -> bool:
     return target.exists() and os.path.samefile(path, target)
 
 
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
+def _refuse_clashes(jobs: Sequence[Job], root: str) -> None:
+    """Raise UsageError where the names alone, below OUTPUT, clash with each other or with an input."""
     owners: dict[str, Job] = {}
     folds = any(folds_case(job.target) for job in jobs[:1] if job.target is not None)
     for job in jobs:
         if job.target is None:
             continue
-        if fault := name_fault(job.relative, str(job.target)):
-            raise UsageError(f"{job.target}: {fault}")
-        real = _real(job.target)
-        other = owners.setdefault(real.casefold() if folds else real, job)
+        plain = _plain(job, root)
+        other = owners.setdefault(plain.casefold() if folds else plain, job)
         if other is not job:
             raise UsageError(
                 f"{other.name} and {job.name} would both become {job.target}: "
                 "keep --format same, or restore them into two folders"
             )
-        if job.source is not None and real == _real(job.source):
+        if job.source is not None and plain == _real(job.source):
             raise UsageError(f"{job.target}: would overwrite an input; choose another OUTPUT or a --suffix")
 
 
-def _sparing_inputs(jobs: Sequence[Job]) -> list[Job]:
-    """A job fails where its output is the input of another one: a photograph, or an output that was edited."""
+def _failing_alone(jobs: Sequence[Job], root: str) -> list[Job]:
+    """The jobs; one whose output cannot have its name, or leads to a file of another job, has a fault instead."""
     sources = {_real(job.source) for job in jobs if job.source is not None}
+    owners = Counter(_real(job.target) for job in jobs if job.target is not None)
+
+    def fault_of(job: Job, target: Path) -> str | None:
+        real = _real(target)
+        if real in sources:  # a photograph, or an output that was edited
+            return "is an input too; choose another OUTPUT or --suffix"
+        if owners[real] > 1 and real != _plain(job, root):
+            return "leads by a link to the output of another input; remove the link or choose another OUTPUT"
+        return name_fault(job.relative, str(target))
+
+    faults = [None if job.target is None else fault_of(job, job.target) for job in jobs]
     return [
-        job if job.target is None or _real(job.target) not in sources else
-        replace(job, target=None, fault=f"{job.target}: is an input too; choose another OUTPUT or --suffix")
-        for job in jobs
-    ]  # fmt: skip
+        job if fault is None else replace(job, target=None, fault=f"{job.target}: {fault}")
+        for job, fault in zip(jobs, faults, strict=True)
+    ]
+
+
+def _plain(job: Job, root: str) -> str:
+    """Where an output goes if no link lies below OUTPUT, whose real path is `root`."""
+    return str(job.target) if is_remote(root) else os.path.join(root, os.path.normpath(job.relative))
 
 
 def _real(path: Path) -> str:

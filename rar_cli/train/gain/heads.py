@@ -18,7 +18,7 @@ from rar_cli.networks.gain import QUANTILES, GainHeads, GainMember
 from rar_cli.train.gain.truth import quality_to_score
 
 EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
-ONWARD_EPOCHS, ONWARD_RATE = 4, 3e-4
+ONWARD_EPOCHS, ONWARD_RATE = 8, 3e-4
 """Of heads that know an earlier harvest already, which a high rate makes them forget."""
 JITTER = 0.05
 """Standard deviation of noise on normed features: a harvest is small."""
