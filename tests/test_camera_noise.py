@@ -54,6 +54,17 @@ def test_fewer_photons_make_more_noise_and_less_light_a_darker_picture(script, p
     assert replace(camera, light=0.5).shoot(photo, None).mean() < clean.mean()
 
 
+def test_without_the_blur_of_a_lens_the_mosaic_gives_fine_stripes_false_colours(script):
+    stripes = np.repeat(np.where(np.arange(64) % 3, 40, 220)[None, :, None], 64, 0).repeat(3, 2).astype(np.uint8)
+    sharp = replace(script.Camera.drawn(0, np.random.default_rng(0)), light=1.0)
+
+    def false_colour(camera):
+        shown = camera.shoot(stripes, None)[8:-8, 8:-8]
+        return np.ptp(shown, axis=2).mean()
+
+    assert false_colour(sharp) > 1.5 * false_colour(replace(sharp, lens_px=0.7))
+
+
 def test_pictures_are_seeded_spread_and_summed_up(script, photo, tmp_path, capsys):
     for number in range(4):
         Image.fromarray(photo).save(tmp_path / f"{number}.png")

@@ -1,11 +1,14 @@
 """Camera noise of a camera that training knows nothing of: how rar and non-local means restore it.
 
     python benchmarks/quality/camera_noise.py PHOTOS --limit 40
+    python benchmarks/quality/camera_noise.py PHOTOS --limit 40 --lens-px 0.7
 
 PHOTOS is a folder of clean photographs. Each is shot by a camera of this script's own, which shares no code and no
 numbers with rar's synthesis: photons are counted (Poisson), electrons read with an error, digitised to 12 bits,
 demosaicked after Malvar, He and Cutler (ICASSP 2004), balanced, matrixed and written as JPEG. The reference is the
 same camera with endless light. OpenCV's non-local means is tuned once for all pictures, on these pictures.
+Without the blur of a lens (`--lens-px`) the mosaic aliases sharp photographs, and the reference shows it; whoever
+removes that moves away from the reference.
 Prints one JSON line per picture and, last, the summary.
 """
 
@@ -52,7 +55,10 @@ HARM_DB = 1.0
 
 @dataclass(frozen=True)
 class Camera:
-    """full_well, read_error: in electrons. light: share of white that the scene sends. quality: of its JPEG."""
+    """full_well, read_error: in electrons. light: share of white that the scene sends. quality: of its JPEG.
+
+    lens_px: standard deviation of the blur before the mosaic; 0 for none.
+    """
 
     full_well: float
     read_error: float
@@ -61,9 +67,10 @@ class Camera:
     gamma: float
     light: float
     quality: int
+    lens_px: float = 0.0
 
     @classmethod
-    def drawn(cls, number: int, rng: Generator) -> "Camera":
+    def drawn(cls, number: int, rng: Generator, lens_px: float = 0.0) -> "Camera":
         """A camera for a picture; numbers go through the kinds of light in turn."""
         low, high = np.log(FULL_WELLS)
         spill = rng.uniform(0.02, 0.2, (3, 3)) * (1.0 - np.eye(3))
@@ -76,11 +83,14 @@ class Camera:
             gamma=float(rng.uniform(1.9, 2.4)),
             light=list(KINDS.values())[number % len(KINDS)],
             quality=int(rng.integers(90, 99)),
+            lens_px=lens_px,
         )
 
     def shoot(self, photo: Pixels, rng: Generator | None) -> Raw:
         """photo (h, w, 3) -> picture (h, w, 3) in [0, 1]; rng: None for endless light."""
         scene = self.light * (photo / 255.0) ** self.gamma
+        if self.lens_px:
+            scene = cv2.GaussianBlur(scene, (0, 0), self.lens_px)
         filtered = np.clip(scene @ self.mixing.T, 0.0, 1.0) * np.asarray(self.balance)
         mosaic = _mosaic(filtered) * self.full_well
         if rng is not None:
@@ -137,7 +147,7 @@ class Sample:
     reference: Pixels
 
 
-def samples(folder: Path, limit: int) -> Iterator[Sample]:
+def samples(folder: Path, limit: int, lens_px: float = 0.0) -> Iterator[Sample]:
     """Evenly spread over the folder, the middle of each photograph; seeded by its place."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     chosen = [paths[i * len(paths) // limit] for i in range(min(limit, len(paths)))]
@@ -150,7 +160,7 @@ def samples(folder: Path, limit: int) -> Iterator[Sample]:
         height, width = (min(side, SIDE_PX) // 2 * 2 for side in photo.shape[:2])
         y, x = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
         rng = np.random.default_rng([number, 77])
-        camera = Camera.drawn(number, rng)
+        camera = Camera.drawn(number, rng, lens_px)
         scene = photo[y : y + height, x : x + width]
         noisy = _written(_levels(camera.shoot(scene, rng)), camera.quality)
         yield Sample(path.name, camera, noisy, _levels(camera.shoot(scene, None)))
@@ -223,8 +233,9 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--weights", default="rar-s")
+    parser.add_argument("--lens-px", type=float, default=0.0)
     options = parser.parse_args()
-    given = list(samples(options.photos, options.limit))
+    given = list(samples(options.photos, options.limit, options.lens_px))
     setting, engine = tuned(given), load(options.weights)
     rows = []
     for sample in given:

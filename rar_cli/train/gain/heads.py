@@ -20,6 +20,8 @@ from rar_cli.train.gain.truth import quality_to_score
 EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
 ONWARD_EPOCHS, ONWARD_RATE = 8, 3e-4
 """Of heads that know an earlier harvest already, which a high rate makes them forget."""
+ONWARD_SHARE = 0.7
+"""What they became, in their mean with what they were; the rest keeps what only the earlier harvest taught."""
 JITTER = 0.05
 """Standard deviation of noise on normed features: a harvest is small."""
 LARGEST_DB = 25.0
@@ -84,10 +86,13 @@ def fit_heads(
     plan = Schedule(epochs or (ONWARD_EPOCHS if onward else EPOCHS), ONWARD_RATE if onward else RATE, onward)
     normed = ((features - heads.mean) / heads.spread).clamp(-6.0, 6.0)
     moves = learned[harvest["before"]].nonzero()[:, 0]
+    known = [parameter.detach().clone() for parameter in heads.parameters()]
     for seed, member in enumerate(heads.members):
         assert isinstance(member, GainMember)
         _fit_member(member, harvest, normed, moves, seed, plan)
     heads.eval().requires_grad_(False)
+    for parameter, was in zip(heads.parameters(), known, strict=True) if onward else ():
+        parameter.lerp_(was, 1.0 - ONWARD_SHARE)
 
 
 @dataclass(frozen=True)

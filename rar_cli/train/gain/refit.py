@@ -78,8 +78,8 @@ def _gather(
 def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
     """Weights with heads learned from shards; prices are chosen and figures taken on the shards of `valid`.
 
-    Heads that are there already learn onward. Without shards of `valid`, a fifth of the photographs is held out for
-    both, and what ships then learns from all of them.
+    Heads that are there already learn onward, and their prices stay. Without shards of `valid`, a fifth of the
+    photographs is held out for both, and what ships then learns from all of them.
     """
     gathered = read_harvest(shards)
     judged = read_harvest(valid) if valid else gathered
@@ -90,7 +90,8 @@ def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path,
     everything, begun = torch.ones(gathered.states, dtype=torch.bool), copy.deepcopy(heads.state_dict())
     fit_heads(heads, gathered, everything if valid else ~tested, onward=onward)
     said = said_by(heads, judged)
-    grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
+    if not onward:
+        grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
     found = figures(judged, said, tested, grown.prices)
     ledger = Ledger(out / "training.jsonl")
     ledger.write("gain", pictures=len(gathered.kinds), prices=asdict(grown.prices), figures=_plain(found))
