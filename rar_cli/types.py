@@ -102,7 +102,7 @@ class Bounds:
         try:
             index(self.max_rounds)
         except TypeError:
-            raise TypeError(f"max_rounds must be a whole number, got {self.max_rounds!r:.40}") from None
+            raise TypeError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r:.40}") from None
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
         if not 0.0 <= self.strength <= 1.0:
