@@ -32,7 +32,7 @@ def test_noise_reaches_from_invisible_to_heavy_and_is_never_missing(pairs):
 
 
 def test_both_sides_show_the_same_light_so_that_dim_scenes_stay_dim(pairs):
-    assert any(reference.mean() < 0.3 for _, reference in pairs)
+    assert any(reference.mean() < 0.42 for _, reference in pairs)
     for noisy, reference in pairs:
         assert 0.0 <= noisy.min() <= noisy.max() <= 1.0
         assert reference.shape == noisy.shape

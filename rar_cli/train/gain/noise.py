@@ -16,7 +16,7 @@ from rar_cli.synthesis.pixels import Image, quantise
 MID = 0.4
 """Tone at which the noise's standard deviation is drawn, in levels of 255, evenly by its logarithm."""
 SIGMAS = (0.6, 18.0)
-GAMMAS, STOPS_DOWN = (1.8, 2.6), (0.2, 3.0)
+GAMMAS, STOPS_DOWN = (1.8, 2.6), (0.2, 1.5)
 QUALITIES = (82, 100)
 
 
@@ -24,7 +24,7 @@ def noisy_pair(image: Image, rng: Generator) -> tuple[Image, Image]:
     """Clean (h, w, 3) in [0, 1] -> the same scene with noise, and as the same camera shows it without."""
     gamma = float(rng.uniform(*GAMMAS))
     light = image**gamma
-    if rng.random() < 0.5:  # a dim scene stays dim
+    if rng.random() < 0.5:  # a dim scene stays dim; what is darker lacks exposure
         light = light * np.float32(2.0 ** -rng.uniform(*STOPS_DOWN))
     sigma = float(np.exp(rng.uniform(*np.log(SIGMAS)))) / 255.0 * gamma * MID ** (gamma - 1.0)
     noise = sigma * _spread(light, gamma, rng) * _field(image.shape[:2], rng)

@@ -26,6 +26,8 @@ from rar_cli.types import DEGRADATIONS, Degradation
 SIDES = (128, 192, 256, 256, 320, 320, 320, 384, 512)
 """Sides of the pictures in px, as often as they stand here; a batch has one, of photographs that are large enough."""
 BATCH_PIXELS = 300_000
+UNDER_EXPOSED = (0.2, 0.9)
+"""Severities of light that a camera lacks, in about 1.5 to 5 stops: less may be meant."""
 RETONED = 0.25
 """Share of photographs of another exposure, gamma, contrast or colour: dim and pale scenes are clean."""
 
@@ -95,14 +97,15 @@ def drawn(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 
 def shot(image: Image, rng: Generator) -> tuple[Image, Image, str]:
-    """By a camera, with its noise and sometimes too little light; the reference is the same camera without noise."""
+    """By a camera, with its noise and sometimes too little light; the reference is the same camera without either."""
     camera, seed = Camera.drawn(rng), int(rng.integers(2**31))
-    light = under_exposure(float(rng.uniform(0.1, 0.9))) if rng.random() < 0.3 else 1.0
+    light = under_exposure(float(rng.uniform(*UNDER_EXPOSED))) if rng.random() < 0.3 else 1.0
     iso = camera.iso_at(float(rng.uniform(0.1, 1.0)))
     noisy = camera.develop(image, light, iso, seed)
     if camera.quality is not None:
         noisy = recompress(noisy, camera.quality, ".jpg", rng)
-    return quantise(noisy), quantise(camera.develop(image, light, None, seed)), "camera"
+    name = "camera" if light == 1.0 else "camera, dark"
+    return quantise(noisy), quantise(camera.develop(image, 1.0, None, seed)), name
 
 
 def grainy(image: Image, rng: Generator) -> tuple[Image, Image, str]:
@@ -150,7 +153,7 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 
 KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, grainy, single, stacked, mixed, others)
-ODDS = (0.08, 0.04, 0.03, 0.15, 0.25, 0.12, 0.12, 0.12, 0.09)
+ODDS = (0.08, 0.04, 0.03, 0.14, 0.16, 0.19, 0.15, 0.12, 0.09)
 
 
 def _by_recipe(
