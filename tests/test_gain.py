@@ -1,5 +1,6 @@
 """Heads of gain: shapes, what they learn from a harvest, what a harvest holds, and the truth behind both."""
 
+import copy
 import json
 from dataclasses import replace
 from itertools import islice
@@ -11,11 +12,12 @@ from scipy.stats import spearmanr
 
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.restore import restore
+from rar_cli.errors import UsageError
 from rar_cli.loop.policy import GainPolicy, Prices, SimplePolicy
 from rar_cli.networks.gain import QUANTILES, Forecast, GainHeads
 from rar_cli.networks.model import Rar
 from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, rank_correlation, said_by
-from rar_cli.train.gain.harvest import harvest
+from rar_cli.train.gain.harvest import harvest, origin_of
 from rar_cli.train.gain.heads import Harvest, fit_heads, held_out, read_harvest
 from rar_cli.train.gain.pictures import Tried
 from rar_cli.train.gain.pictures import pictures as pictures_of
@@ -158,6 +160,19 @@ def test_a_harvest_goes_on_where_it_was_interrupted(busy, tmp_path, small_shards
     assert whole.kinds == parts.kinds
     for name in ("features", "remove", "gain_db", "before", "after"):
         assert torch.equal(whole[name], parts[name]), name
+
+
+def test_a_harvest_of_other_weights_or_photographs_is_not_gone_on_with(busy, tmp_path, small_shards, photos):
+    said = []
+    begun = (Engine(busy, CPU), pictures, tmp_path, lambda: bool(said), said.append)
+    harvest(*begun, origin_of(busy, photos))
+    harvest(*begun, origin_of(busy, photos))
+    other, learned = copy.deepcopy(busy), with_heads(busy)
+    next(other.restorer.parameters()).data.add_(0.1)
+    assert origin_of(learned, photos) == origin_of(busy, photos)
+    for origin in (origin_of(other, photos), origin_of(busy, photos[1:])):
+        with pytest.raises(UsageError, match="other weights or photographs"):
+            harvest(*begun, origin)
 
 
 def test_moves_lead_between_states_of_one_picture_and_tell_their_gain(busy, tmp_path, small_shards):

@@ -22,7 +22,7 @@ from rar_cli.engine.engine import load
 from rar_cli.networks.gain import GainHeads
 from rar_cli.train.data import load_photos
 from rar_cli.train.gain.figures import figures, said_by
-from rar_cli.train.gain.harvest import harvest
+from rar_cli.train.gain.harvest import harvest, origin_of
 from rar_cli.train.gain.heads import read_harvest
 from rar_cli.train.gain.pictures import SIDES, pictures
 
@@ -48,7 +48,8 @@ def main() -> None:
         def over() -> bool:
             return time.monotonic() > until
 
-        harvest(engine, lambda first: pictures(photos, first, SEED), options.out, over, lambda line: None)
+        origin = origin_of(engine.model, photos)
+        harvest(engine, lambda first: pictures(photos, first, SEED), options.out, over, lambda line: None, origin)
     tried = read_harvest([options.out])
     everything = torch.ones(tried.states, dtype=torch.bool)
     found = figures(tried, said_by(heads, tried), everything, engine.model.prices)

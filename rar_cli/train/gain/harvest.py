@@ -6,6 +6,7 @@ so that a harvest can be interrupted and resumed at any time.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +22,11 @@ from torch import Tensor
 
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.restore import restoring
+from rar_cli.errors import UsageError
 from rar_cli.loop.policy import candidates
 from rar_cli.loop.rounds import Restoring, looks_of
-from rar_cli.train.gain.pictures import Tried
+from rar_cli.networks.model import Rar
+from rar_cli.train.gain.pictures import Photo, Tried
 from rar_cli.train.gain.truth import psnr_db, quality_db
 from rar_cli.types import ALL, DEGRADATIONS, Assessment, Plan
 
@@ -61,10 +64,11 @@ class Shard:
         for name, column in columns.items():
             where.setdefault(name, []).append(column.detach().cpu())
 
-    def save(self, path: Path, following: int) -> None:
+    def save(self, path: Path, following: int, origin: str) -> None:
         """Write it whole or not at all; following: the number of the harvest's next picture."""
         columns = {name: torch.cat(parts) for name, parts in {**self.states, **self.moves}.items()}
-        about = {"kinds": json.dumps(self.kinds), "sources": json.dumps(self.sources), "following": str(following)}
+        about = {"kinds": json.dumps(self.kinds), "sources": json.dumps(self.sources)}
+        about |= {"following": str(following), "origin": origin}
         save_file(columns, path.with_suffix(".part"), metadata=about)
         os.replace(path.with_suffix(".part"), path)
 
@@ -79,11 +83,16 @@ class State:
     psnr_db: Tensor
 
 
-def harvest(engine: Engine, batches: Batches, out: Path, over: Callable[[], bool], say: Callable[[str], None]) -> int:
-    """Fill `out` with shards until `over()`; returns the number of pictures. What is there is not made again."""
+def harvest(
+    engine: Engine, batches: Batches, out: Path, over: Callable[[], bool], say: Callable[[str], None], origin: str = ""
+) -> int:
+    """Fill `out` with shards until `over()`; returns the number of pictures. What is there is not made again.
+
+    origin: of what it is made. Raises UsageError where `out` holds a harvest of another origin.
+    """
     out.mkdir(parents=True, exist_ok=True)
     there = sorted(out.glob("shard-*.safetensors"))
-    number, done, shard = len(there), following(there[-1]) if there else 0, Shard()
+    number, done, shard = len(there), following(there[-1], origin) if there else 0, Shard()
     for batch in batches(done):
         if over():
             break
@@ -91,18 +100,32 @@ def harvest(engine: Engine, batches: Batches, out: Path, over: Callable[[], bool
             _Trial(engine, batch, shard, np.random.default_rng(done)).run()
         done += len(batch)
         if len(shard.kinds) >= SHARD:
-            shard.save(out / f"shard-{number:05d}.safetensors", done)
+            shard.save(out / f"shard-{number:05d}.safetensors", done, origin)
             say(f"harvest: {done} pictures")
             number, shard = number + 1, Shard()
     if shard.kinds:
-        shard.save(out / f"shard-{number:05d}.safetensors", done)
+        shard.save(out / f"shard-{number:05d}.safetensors", done, origin)
     return done
 
 
-def following(path: Path) -> int:
-    """The number of the picture that comes after a shard."""
+def following(path: Path, origin: str) -> int:
+    """The number of the picture that comes after a shard. Raises UsageError where that is of another origin."""
     with safe_open(path, "pt") as file:
-        return int(file.metadata()["following"])
+        about = file.metadata()
+    if about.get("origin", "") != origin:
+        raise UsageError(f"{path.parent}: a harvest of other weights or photographs; delete it or choose another --out")
+    return int(about["following"])
+
+
+def origin_of(model: Rar, photos: Sequence[Photo]) -> str:
+    """SHA-256 of what a harvest is made of: photographs, and weights but for the heads of gain, which learn from it."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if ".gain." not in name:
+            digest.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for photo in photos:
+        digest.update(str(photo.shape).encode() + photo[::16, ::16].tobytes())
+    return digest.hexdigest()
 
 
 class _Trial:

@@ -19,7 +19,7 @@ from rar_cli.networks.gain import GainHeads
 from rar_cli.networks.model import Rar
 from rar_cli.train.data import load_photos
 from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, said_by
-from rar_cli.train.gain.harvest import harvest
+from rar_cli.train.gain.harvest import harvest, origin_of
 from rar_cli.train.gain.heads import fit_heads, held_out, read_harvest
 from rar_cli.train.gain.pictures import SIDES, pictures
 from rar_cli.train.run.ledger import Ledger
@@ -70,7 +70,7 @@ def _gather(
     until = time.monotonic() + share * request.hours * 3600
     done = harvest(
         Engine(copy.deepcopy(model), EngineOptions()), lambda first: pictures(photos, first), out,
-        lambda: time.monotonic() > until or request.interrupted(), say,
+        lambda: time.monotonic() > until or request.interrupted(), say, origin_of(model, photos),
     )  # fmt: skip
     say(f"harvest: {done} pictures in {out}")
 
