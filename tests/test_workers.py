@@ -225,9 +225,10 @@ def test_ray_replaces_a_worker_that_was_killed_and_nothing_is_lost_or_done_twice
                 os.kill(workers[0], signal.SIGKILL)
                 killed = True
             time.sleep(0.01)
-        _, errors = process.communicate(timeout=180)
+        printed, errors = process.communicate(timeout=180)
     assert process.returncode == 1, errors.decode()
     assert killed
+    assert printed == b""  # Ray says on stdout that a worker died
     assert outputs(out) == outputs(alone)
     found = records(out)
     assert fates(out) == fates(alone)

@@ -96,6 +96,8 @@ def over_ray(jobs: Sequence[Job], make: MakeRun, book: OwnBook, request: Request
         raise UsageError(f"--engine ray: needs ray ({error}); install rar-cli[ray]") from error
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    # Whatever log_to_driver says, Ray prints on stdout that a worker died, and records go there.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     started = time.perf_counter()
     try:
         resources = ray.cluster_resources()
