@@ -118,5 +118,9 @@ def _from_environment(environment: Mapping[str, str], names: Names, settings: Se
 
 
 def settings_here(group: TyperGroup) -> Settings:
-    """Those of the working folder and the environment."""
-    return settings_for(group, Path.cwd(), os.environ)
+    """Those of the working folder and the environment. Raises UsageError where that folder has gone."""
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the working folder cannot be used ({error.strerror}); change to another one") from error
+    return settings_for(group, folder, os.environ)
