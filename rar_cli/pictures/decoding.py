@@ -60,6 +60,17 @@ def read_picture(data: bytes, name: str) -> Picture:
             raise ImageError(reason or f"not a picture in a format rar reads ({readable})") from error
 
 
+def from_pillow(image: Image.Image) -> Picture:
+    """A picture that a caller has opened with Pillow, upright, of no format; the caller's own stays as it is.
+
+    Raises ImageError for modes that hold no colours, and whatever Pillow raises on damage.
+    """
+    own = image.copy()  # loads the pixels, and by that turns a TIFF
+    metadata, orientation = metadata_of(own.getexif, own.info, "")
+    _refuse_sizes(own.width, own.height, 1)
+    return _upright(_decode(own, metadata), orientation)
+
+
 def picture_size(path: Path) -> tuple[int, int] | None:
     """(height, width), upright, from the header alone; None where `read_picture` would not get there."""
     try:

@@ -106,7 +106,7 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
-    if xmp:
+    if xmp := _bytes(xmp):
         xmp, gone = without_promises(upright(xmp))
         warnings += [f"{', '.join(gone)}: dropped, also from XMP"] * bool(gone)
     return Metadata(exif_bytes, icc, xmp or None, _dpi(info), None, tuple(warnings), iptc), orientation
