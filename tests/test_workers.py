@@ -228,6 +228,7 @@ def test_ray_replaces_a_worker_that_was_killed_and_nothing_is_lost_or_done_twice
         _, errors = process.communicate(timeout=180)
     assert process.returncode == 1, errors.decode()
     assert killed
+    assert all(line.startswith(b"rar: ") for line in errors.splitlines()), errors.decode()
     assert outputs(out) == outputs(alone)
     found = records(out)
     assert fates(out) == fates(alone)

@@ -95,6 +95,8 @@ def over_ray(jobs: Sequence[Job], make: MakeRun, book: OwnBook, request: Request
     except ImportError as error:
         raise UsageError(f"--engine ray: needs ray ({error}); install rar-cli[ray]") from error
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes back as an exception
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     started = time.perf_counter()
     try:
