@@ -23,7 +23,7 @@ from rar_cli.pictures.foreign import missing_package, refusal
 from rar_cli.pictures.formats import BY_NAME, TABLE, openers
 from rar_cli.pictures.images import Picture, Pixels
 from rar_cli.pictures.quiet import hush
-from rar_cli.pictures.tags.blocks import box
+from rar_cli.pictures.tags.blocks import COLOUR_CHUNKS, box, early_chunks
 from rar_cli.pictures.tags.metadata import (
     ORIENTATION,
     TIFF_ICC,
@@ -113,6 +113,9 @@ def _read(image: Image.Image, data: bytes) -> Picture:
     if image.format == "JXL" and (xmp := box(data, b"xml ")):
         image.info["xmp"] = xmp  # which its reader leaves in the file
     metadata, orientation = read_metadata(image)
+    if image.format == "PNG":
+        told = tuple((name, body) for name, body in early_chunks(data) if name in COLOUR_CHUNKS)
+        metadata = replace(metadata, colour=told)
     metadata = metadata.with_warning(*others_inside(image, data))
     jpeg = _jpeg_settings(image)
     if image.format == "JXL" and not getattr(image, "jpeg", False):
