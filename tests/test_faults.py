@@ -308,7 +308,7 @@ def test_an_encoder_that_trips_fails_its_picture_alone(rar, folder, tmp_path, mo
 # --- names that cannot be -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["/x", "../x", "a/b", "\\x"])
+@pytest.mark.parametrize("suffix", ["/x", "../x", "a/b", "\\x", "a\0b"])
 def test_a_suffix_is_part_of_a_name(rar, folder, tmp_path, suffix):
     assert "--suffix" in rar("restore", folder, tmp_path / "out", "--suffix", suffix, code=2).stderr
 

@@ -11,8 +11,20 @@ from PIL import Image
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.tags.blocks import early_chunks, with_chunks
+from rar_cli.pictures.tags.metadata import Metadata
 from rar_cli.pictures.tags.xmp import without_promises
-from tests.pictures.makers import COMMENT, IPTC, ULTRA_HDR, XMP, file_of, full_exif, iptc_segment, jpeg_with, tiff_of
+from tests.pictures.makers import (
+    COMMENT,
+    ICC,
+    IPTC,
+    ULTRA_HDR,
+    XMP,
+    file_of,
+    full_exif,
+    iptc_segment,
+    jpeg_with,
+    tiff_of,
+)
 
 
 def again(data: bytes, kind: str):
@@ -92,6 +104,19 @@ def test_iptc_that_is_too_large_for_jpeg_is_named(photo):
     data, warnings = encode_picture(replace(picture, metadata=replace(picture.metadata, iptc=large)), "JPEG")
     assert "IPTC too large" in warnings[0]
     assert read_picture(data, "y").size == picture.size
+
+
+@pytest.mark.parametrize("name", ["EXIF", "XMP"])
+def test_a_block_that_is_too_large_for_jpeg_takes_no_other_along(photo, name):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * (70_000 if name == "EXIF" else 5)
+    metadata = Metadata(exif.tobytes(), ICC, XMP + b" " * (70_000 if name == "XMP" else 0), comments=(COMMENT,))
+    picture = read_picture(file_of(Image.fromarray(photo), "PNG"), "x")
+    data, warnings = encode_picture(replace(picture, metadata=metadata), "JPEG")
+    kept = read_picture(data, "y").metadata
+    assert warnings == (f"{name} too large for JPEG: dropped",)
+    assert (kept.icc, kept.comments) == (ICC, (COMMENT,))
+    assert [kept.exif is None, kept.xmp is None] == [name == "EXIF", name == "XMP"]
 
 
 def test_texts_of_a_png_survive_at_both_depths(photo):
