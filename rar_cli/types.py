@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,12 +96,11 @@ class Bounds:
 
     def __post_init__(self) -> None:
         accept = self.accept_score
-        if accept is not None and not (isinstance(accept, int | float) and 0.0 <= accept <= 100.0):
+        number = isinstance(accept, int | float) and not isinstance(accept, bool)
+        if accept is not None and not (number and 0.0 <= accept <= 100.0):
             raise ValueError(f"accept_score must lie in [0, 100], got {accept!r:.40}")
-        try:
-            index(self.max_rounds)
-        except TypeError:
-            raise TypeError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r:.40}") from None
+        if isinstance(self.max_rounds, bool) or not isinstance(self.max_rounds, SupportsIndex):
+            raise TypeError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r:.40}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
         if not 0.0 <= self.strength <= 1.0:

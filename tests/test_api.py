@@ -199,6 +199,18 @@ def quantized():
         return torch.quantize_per_tensor(torch.zeros(3, 5, 5), 0.1, 0, torch.quint8)
 
 
+def told(**info):
+    """A Pillow picture that says something of itself."""
+    image = Image.new("RGB", (8, 8))
+    image.info.update(info)
+    return image
+
+
+class NoPath:
+    def __fspath__(self):
+        return 5
+
+
 def closed():
     image = Image.new("RGB", (8, 8))
     image.close()
@@ -241,6 +253,15 @@ def closed():
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 0), UsageError, "1 to 100"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 2.5), UsageError, "1 to 100"),
         (lambda e: rar.restore(closed(), engine=e), ImageError, "open it anew"),
+        (lambda e: rar.restore(np.zeros(()), engine=e), UsageError, "(h, w, 1 to 4)"),
+        (lambda e: rar.assess(NoPath(), engine=e), UsageError, "NoPath is no path"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(NoPath()), UsageError, "no path"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=NoPath()), UsageError, "NoPath is no path"),
+        (lambda e: rar.restore(Image.new("F", (8, 8)), engine=e), ImageError, "mode F (32 bit)"),
+        (lambda e: rar.restore(Image.new("I", (8, 8)), engine=e), ImageError, "mode I (32 bit)"),
+        (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", True), UsageError, "1 to 100"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=True, engine=e), UsageError, "got True"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), accept=True, engine=e), UsageError, "got True"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],
 )
@@ -249,6 +270,25 @@ def test_what_cannot_be_is_refused_by_name(engine, tmp_path, monkeypatch, call, 
     with pytest.raises(error, match=re.escape(message)):
         call(engine)
     assert not list(tmp_path.glob("*:"))
+
+
+@pytest.mark.parametrize(
+    "info", [{"exif": b"Exif\0\0junk"}, {"xmp": 5}, {"xmp": "<x/>"}, {"icc_profile": b"junk"}], ids=str
+)
+def test_what_a_pil_picture_says_of_itself_may_be_broken(content, tmp_path, info):
+    rar.restore(told(**info), engine=content).save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (8, 8)
+
+
+def test_a_pil_picture_is_left_as_it_is_and_read_as_its_file_would_be(content, photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pil = Image.open(io.BytesIO(encoded(photo, "JPEG", exif=exif.tobytes())))
+    assert [rar.restore(pil, engine=content).array.shape for _ in range(2)] == [(56, 48, 3)] * 2
+    assert pil.getexif()[0x0112] == 6
+    ink = Image.fromarray(photo).convert("CMYK")
+    assert rar.restore(ink, engine=content).result.warnings == ("CMYK was converted to sRGB",)
 
 
 def test_a_matrix_is_an_array(engine, photo):

@@ -295,7 +295,7 @@ def test_a_half_written_log_line_and_leftovers_of_a_kill_are_cleared(rar, folder
     rar("restore", folder, out)
     with (out / "rounds.jsonl").open("a") as file:
         file.write('{"input": "half')
-    (out / ".rar-abc.part").write_bytes(b"x")
+    (out / ".rar-0123456789abcdef.part").write_bytes(b"x")
     (out / "c.webp").unlink()
     rar("restore", folder, out)
     assert len(records(out)) == 4

@@ -258,6 +258,15 @@ def test_what_another_run_is_writing_is_not_swept_and_what_a_killed_one_left_is(
 
 
 @pytest.mark.slow
+def test_a_file_that_only_looks_like_a_leftover_is_not_swept(rar, folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".rar-notes.part", ".rar-0123456789abcdef.part"):
+        (out / name).write_text("mine")
+    rar("restore", folder, out)
+    assert [p.name for p in out.glob(".rar-*.part")] == [".rar-notes.part"]
+
+
 def test_shards_give_the_bytes_of_the_whole_run(rar, tmp_path, photo):
     source = tmp_path / "many"
     source.mkdir()

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from rar_cli.cli import app
 from rar_cli.engine.restore import Outcome
-from rar_cli.errors import UsageError
+from rar_cli.errors import ImageError, UsageError
 from rar_cli.jobs.naming.plan import Naming, plan
 from rar_cli.jobs.naming.walk import Selection, find
-from rar_cli.jobs.stream import batch
+from rar_cli.jobs.stream import batch, reading
 from rar_cli.types import DEGRADATIONS, Restoration, Round, Verdict
 from rar_cli.weights.manifest import write_manifest
 
@@ -121,6 +121,30 @@ def test_a_folder_that_lets_nobody_in_is_named_and_the_rest_is_found(open_folder
     assert names == ["a.png", "lost+found", "sub/d.png"]
     assert found[1].fault == f"{open_folder / 'lost+found'}: cannot be read (Permission denied)"
     assert [f.relative.as_posix() for f in excluded] == ["a.png", "sub/d.png"]
+
+
+def test_a_named_file_in_a_folder_that_lets_nobody_in_stops_no_other(open_folder):
+    for name in ("a.png", "closed/b.png"):
+        (open_folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(open_folder / name)
+    (open_folder / "closed").chmod(0)
+    given = [str(open_folder / "closed/b.png"), str(open_folder / "a.png"), "x" * 300 + ".png"]
+    with nobody():
+        found = list(find(given, Selection()))
+    assert [f.fault is None for f in found] == [False, True, False]
+    assert found[0].fault == f"{given[0]}: cannot be read (Permission denied)"
+
+
+def test_a_file_without_end_fails_before_it_fills_the_memory(rar, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BYTES", 10_000)
+    with (folder / "sparse.png").open("wb") as file:
+        file.truncate(2**40)
+    rar("restore", folder, tmp_path / "out", *ALWAYS, code=1)
+    failed = [r for r in records(tmp_path / "out") if r["status"] == "failed"]
+    assert [Path(r["input"]).name for r in failed] == ["sparse.png"]
+    assert "which no picture needs; left alone" in failed[0]["error"]
+    with open("/dev/zero", "rb") as endless, pytest.raises(ImageError, match="no picture needs"):
+        reading.read_stream(endless, "-")
 
 
 def test_an_unreadable_folder_is_a_failed_record_of_the_run(rar, folder, tmp_path, monkeypatch):
@@ -284,7 +308,7 @@ def test_an_encoder_that_trips_fails_its_picture_alone(rar, folder, tmp_path, mo
 # --- names that cannot be -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["/x", "../x", "a/b", "\\x"])
+@pytest.mark.parametrize("suffix", ["/x", "../x", "a/b", "\\x", "a\0b"])
 def test_a_suffix_is_part_of_a_name(rar, folder, tmp_path, suffix):
     assert "--suffix" in rar("restore", folder, tmp_path / "out", "--suffix", suffix, code=2).stderr
 

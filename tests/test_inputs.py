@@ -63,6 +63,11 @@ def test_options_that_are_no_whole_numbers_of_at_least_1_are_refused(tile, steps
         check_options(EngineOptions(tile_px=tile, steps=steps))
 
 
+def test_steps_without_end_are_refused_before_they_fill_the_memory():
+    with pytest.raises(UsageError, match="at most 100, got 1000000000000"):
+        check_options(EngineOptions(steps=10**12))
+
+
 def test_the_public_functions_raise_the_tree_of_errors(tiny):
     from rar_cli.engine.engine import Engine
     from rar_cli.engine.restore import assess, restore

@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from rar_cli.cli import app
+from rar_cli.cli import app, settings
 from rar_cli.networks.model import Rar
+from rar_cli.train import config
 from rar_cli.train.run import checkpoint
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import ROOT
@@ -234,6 +236,62 @@ def test_a_full_standard_output_or_error_is_exit_2_without_a_traceback():
         result = subprocess.run(wrong, cwd=ROOT, stdout=subprocess.PIPE, stderr=full, text=True, timeout=120)
         assert result.returncode == 2
         assert result.stdout == ""
+
+
+@pytest.mark.slow
+def test_closed_streams_are_no_fault_and_nothing_lands_in_what_is_opened_next(folder, tmp_path, weights_dir):
+    rar, out = f"{sys.executable} -m rar_cli", tmp_path / "out"
+    names = f"{folder} {out} --weights {weights_dir}"
+    cases = {
+        f"{rar} restore {names} <&- >&- 2>&-": (0, ""),
+        f"{rar} restore {folder}/a.png - --weights {weights_dir} >&-": (
+            2,
+            "rar: standard output is closed; name a file",
+        ),
+        f"{rar} restore - {out}/x.png --weights {weights_dir} --quiet <&-": (1, "rar: -: the file is empty"),
+        f"{rar} nonsense 2>&-": (2, ""),
+        f"{rar} --help >&-": (0, ""),
+    }
+    for command, (code, said) in cases.items():
+        done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") <= 2
+    assert all(json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines())
+    assert len(list(out.glob("*.*g"))) == 2
+
+
+@pytest.mark.slow
+def test_letters_that_a_terminal_lacks_are_escaped(folder, tmp_path, weights_dir):
+    (folder / "a.png").rename(folder / ("\u0436" * 60 + ".png"))
+    command = [sys.executable, "-m", "rar_cli", "restore", folder, tmp_path / "out", "--weights", weights_dir]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u0436" in done.stdout
+
+
+def test_a_working_folder_that_has_gone_is_said(monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    result = CliRunner().invoke(app, ["download-weights", "--list"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rar: the working folder cannot be used (No such file or directory);")
+
+
+@pytest.mark.parametrize("text", [b"a = 1\n" * 10_000, b"a = " + b"[" * 100_000, b"\xff", b"\0" * 20_000])
+def test_settings_and_configs_without_end_or_depth_are_one_line(tmp_path, monkeypatch, text):
+    for module in (settings, config):
+        monkeypatch.setattr(module, "MOST_BYTES", 10_000)
+    monkeypatch.chdir(tmp_path)
+    for name, command in (("x.toml", ["train", "--dry-run", "--config", "x.toml"]), ("rar.toml", ["assess", "x.png"])):
+        Path(name).write_bytes(text)
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "bug" not in result.stderr
+        assert len(result.stderr) < 500
 
 
 def test_a_reader_who_leaves_is_no_fault():

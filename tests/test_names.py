@@ -232,6 +232,19 @@ def test_bench_and_train_touch_nothing_of_anybody_elses(rar, photos_dir, tmp_pat
     assert [p.name for p in plots.iterdir()] == ["bars.png"]
 
 
+@pytest.mark.parametrize(("option", "mark"), [("--resume", "checkpoint"), ("--gain", "harvest")])
+def test_a_training_goes_on_in_a_folder_of_its_own_alone(rar, photos_dir, tmp_path, option, mark):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes").write_text("mine")
+    said = f"--out {out}: is not empty; it holds no {mark} to go on with"
+    command = ("train", "--data", photos_dir, "--out", out, "--hours", 0, "--quiet")
+    assert said in CliRunner().invoke(app, [*map(str, command), option]).stderr
+    assert [p.name for p in out.iterdir()] == ["notes"]
+    (out / mark).mkdir()
+    assert said not in CliRunner().invoke(app, [*map(str, command), option]).stderr
+
+
 def test_claims_know_one_file_by_any_of_its_names(tmp_path):
     real = tmp_path / "real.jsonl"
     real.write_bytes(b"")

@@ -146,6 +146,16 @@ def test_an_orphaned_worker_writes_nothing(led, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
+def test_without_leave_no_round_picture_is_written(many, weights_dir, tmp_path, monkeypatch):
+    def refuse(self, record):
+        raise UsageError("the run that this worker belongs to has ended")
+
+    monkeypatch.setattr(OwnBook, "announce", refuse)
+    options = ("--weights", weights_dir, "--save-rounds")
+    assert "has ended" in run(many, tmp_path / "out", *options).stderr
+    assert [p.name for p in (tmp_path / "out" / "rounds").iterdir()] == [".rar-rounds"]
+
+
 def test_a_leader_whose_log_is_full_says_so_where_the_run_is_led(led, monkeypatch):
     leader, log, *_ = led
 
@@ -229,6 +239,7 @@ def test_ray_replaces_a_worker_that_was_killed_and_nothing_is_lost_or_done_twice
     assert process.returncode == 1, errors.decode()
     assert killed
     assert printed == b""  # Ray says on stdout that a worker died
+    assert all(line.startswith(b"rar: ") for line in errors.splitlines()), errors.decode()
     assert outputs(out) == outputs(alone)
     found = records(out)
     assert fates(out) == fates(alone)

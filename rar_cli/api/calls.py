@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rar_cli.api.results import Assessed, Restored
-from rar_cli.api.sources import Given, Source, given, given_many, is_many
+from rar_cli.api.sources import Given, Source, given, given_many, is_many, path_text
 from rar_cli.engine import restore as main_path
 from rar_cli.engine.engine import Engine, load
 from rar_cli.errors import UsageError
@@ -153,7 +153,7 @@ def _engine(engine: Engine | str | None) -> tuple[Engine, tuple[str | None, str 
         return engine, (None, None)
     if engine is not None and not isinstance(engine, str | os.PathLike):
         raise UsageError(f"engine: from rar.load(), or a name of weights, got {type(engine).__name__}")
-    return _loaded(os.fspath(engine or "rar-s"))
+    return _loaded(path_text(engine or "rar-s"))
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from rar_cli.api.sources import Given, no_zero_in
+from rar_cli.api.sources import Given, no_zero_in, path_text
 from rar_cli.errors import UsageError
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
@@ -94,9 +94,9 @@ class Restored:
         if not isinstance(path, str | os.PathLike):
             raise UsageError(f"save: a path is needed, got {type(path).__name__}")
         no_zero_in(path)
-        if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
+        if quality is not None and not (type(quality) is int and 1 <= quality <= 100):
             raise UsageError(f"save: quality is a whole number from 1 to 100, got {quality!r}")
-        target = place(os.fspath(path))
+        target = place(path_text(path))
         kind = FORMATS.get(target.suffix.lower(), "")
         if kind not in WRITABLE:
             known = ", ".join(ending for ending, name in FORMATS.items() if name in WRITABLE)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from rar_cli.errors import ImageError, UsageError
+from rar_cli.errors import ImageError, RarError, UsageError
 from rar_cli.jobs.stream.batch import out_of_memory
-from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.decoding import from_pillow, read_picture
 from rar_cli.pictures.images import Picture
 from rar_cli.pictures.remote import place
 from rar_cli.pictures.tags.metadata import Metadata
@@ -71,7 +71,7 @@ def given(source: Source, name: str = "picture") -> Given:
 
 def _given(source: Source, name: str) -> Given:
     if isinstance(source, str | os.PathLike):
-        return _from_path(place(os.fspath(source)))
+        return _from_path(place(path_text(source)))
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
         return Given(name, read_picture(data, name), data=data)
@@ -79,15 +79,25 @@ def _given(source: Source, name: str) -> Given:
         named = str(getattr(source, "filename", "") or name)
         try:
             return Given(named, _from_pil(source), "pil")
-        except (ValueError, OSError) as error:  # closed, or its file is damaged
-            raise ImageError(f"{named}: cannot be read ({error}); open it anew") from error
+        except RarError as error:
+            raise ImageError(f"{named}: {error}") from error
+        except Exception as error:  # closed, or its file is damaged: Pillow raises many kinds
+            raise ImageError(f"{named}: cannot be read ({' '.join(str(error).split())[:200]}); open it anew") from error
     if isinstance(source, Tensor):
         return _from_tensor(source, name)
     if isinstance(source, np.ndarray):
-        channels = 0 if source.ndim == 2 else source.shape[-1]
+        channels = source.shape[2] if source.ndim == 3 else 0
         dtype = source.dtype if source.dtype.kind == "f" else None
         return Given(name, _from_array(np.asarray(source), name), "array", channels=channels, dtype=dtype)
     raise UsageError(f"{type(source).__name__} is no picture: give a path, bytes, a PIL picture, an array or a tensor")
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """A path as text, of bytes too. Raises UsageError for a path of another type."""
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise UsageError(f"{type(path).__name__} is no path ({error})") from error
 
 
 def no_zero_in(path: str | os.PathLike[str]) -> None:
@@ -105,17 +115,8 @@ def _from_path(path: Path) -> Given:
 
 
 def _from_pil(image: Image.Image) -> Picture:
-    """Upright, with EXIF, profile and XMP; 16-bit grey stays deep."""
-    upright = ImageOps.exif_transpose(image)
-    exif = upright.getexif()
-    info = upright.info
-    metadata = Metadata(exif.tobytes() if exif else None, info.get("icc_profile"), info.get("xmp"))
-    if upright.mode.startswith("I;16"):
-        return _picture(np.asarray(upright).astype(np.uint16), metadata)
-    grey, clear = upright.mode in {"1", "L", "LA"}, upright.has_transparency_data
-    return _picture(
-        np.array(upright.convert(("LA" if clear else "L") if grey else "RGBA" if clear else "RGB")), metadata
-    )
+    """Upright, with its metadata; 16-bit grey stays deep."""
+    return replace(from_pillow(image), format="PNG")
 
 
 def _from_tensor(tensor: Tensor, name: str) -> Given:

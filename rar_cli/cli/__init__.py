@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from rar_cli.cli import assess, bench, restore, train, weights
-from rar_cli.cli.guard import guarded
+from rar_cli.cli.guard import guarded, ready_streams
 from rar_cli.cli.options import WithOutput, examples
 from rar_cli.cli.settings import settings_here
 from rar_cli.report.text import printable
@@ -20,6 +20,7 @@ class Commands(TyperGroup):
     """The commands; what is wrong with a command line is said in printable text, whatever was given."""
 
     def make_context(self, *given: Any, **options: Any) -> Any:
+        ready_streams()
         try:
             return super().make_context(*given, **options)
         except Exception as error:

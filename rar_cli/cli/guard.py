@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,6 +31,20 @@ STDERR = 2
 
 DEBUG = "RAR_DEBUG"
 """Environment variable that lets tracebacks through."""
+
+
+def ready_streams() -> None:
+    """Make the standard streams take whatever is printed.
+
+    Closed ones lead nowhere: the next file that is opened would get their numbers, and what libraries print with it.
+    Letters that an encoding lacks, as those of Windows do, are escaped.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from typer.core import TyperGroup
 from rar_cli.errors import UsageError
 
 PREFIX = "RAR_"
+MOST_BYTES = 1 << 24
+"""Of a file of settings."""
+
 NOT_AN_OPTION = {"RAR_WEIGHTS"}
 """Where downloaded weights lie; a command's weights are RAR_RESTORE_WEIGHTS, RAR_ASSESS_WEIGHTS ..."""
 
@@ -80,8 +83,9 @@ def _nearest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with path.open("rb") as file:
+            return tomllib.loads(file.read(MOST_BYTES).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as TOML ({' '.join(str(error).split())})") from error
 
 
@@ -118,5 +122,9 @@ def _from_environment(environment: Mapping[str, str], names: Names, settings: Se
 
 
 def settings_here(group: TyperGroup) -> Settings:
-    """Those of the working folder and the environment."""
-    return settings_for(group, Path.cwd(), os.environ)
+    """Those of the working folder and the environment. Raises UsageError where that folder has gone."""
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the working folder cannot be used ({error.strerror}); change to another one") from error
+    return settings_for(group, folder, os.environ)

@@ -44,7 +44,7 @@ def train_command(
 ) -> None:
     """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
     with guarded():
-        from rar_cli.jobs.naming.names import check_empty
+        from rar_cli.jobs.naming.names import check_empty, check_own
         from rar_cli.train.config import load_config, shipped_config
         from rar_cli.train.run import TrainRequest
         from rar_cli.train.run import train as run_training
@@ -62,9 +62,12 @@ def train_command(
             raise UsageError("--data: give at least one folder of clean photographs")
         say: Callable[[str], None] = (lambda text: None) if quiet else note
         if gain:
+            check_own(out, "--out", ("harvest",))
             _refit(data, valid or [], warm_start or "rar-s", out, hours, say)
             return
-        if not resume and os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
+        if resume:
+            check_own(out, "--out", ("checkpoint", "checkpoint.old", "training.jsonl"))
+        elif os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
             check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
         with signals() as stop, steps_shown(quiet, hours) as on_step:

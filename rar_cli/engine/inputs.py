@@ -13,6 +13,9 @@ from rar_cli.loop.transport import SOLVERS
 INTEGERS = (torch.uint8, torch.uint16)
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
+MOST_STEPS = 100
+"""Of a round; a grid of times without end would fill the memory."""
+
 
 def check_image(image: object, most: int | None = None) -> Tensor:
     """An image (b, 3, h, w) of at least 1x1: uint8 or uint16 at full range, or float and finite.
@@ -37,7 +40,7 @@ def check_image(image: object, most: int | None = None) -> Tensor:
 
 
 def check_options(options: EngineOptions) -> None:
-    """Names are text; tile and steps are whole numbers of at least 1. Raises UsageError."""
+    """Names are text; tile and steps are whole numbers of at least 1, steps at most 100. Raises UsageError."""
     for name in ("device", "dtype", "solver"):
         if not isinstance(value := getattr(options, name), str):
             raise UsageError(f"{name}: a name is needed, got {value!r}")
@@ -45,5 +48,7 @@ def check_options(options: EngineOptions) -> None:
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{name}: a whole number of at least 1 is needed, got {value!r}")
+    if options.steps > MOST_STEPS:
+        raise UsageError(f"steps: at most {MOST_STEPS}, got {options.steps}")
     if options.solver not in SOLVERS:
         raise UsageError(f"--solver {options.solver}: use {', '.join(SOLVERS)}")

@@ -19,7 +19,7 @@ from rar_cli.jobs.logs.book import Stop
 from rar_cli.jobs.naming.names import HEATMAP
 from rar_cli.jobs.naming.walk import STREAM, Found
 from rar_cli.jobs.request import Request, engine_of, weights_of
-from rar_cli.jobs.stream.reading import read_file
+from rar_cli.jobs.stream.reading import read_file, read_stream
 from rar_cli.loop.policy import Policy
 from rar_cli.loop.rounds import looks_of
 from rar_cli.pictures.decoding import read_picture
@@ -58,7 +58,7 @@ def _record(found: Found | None, engine: Engine, policy: Policy, explained: bool
     if found is not None and found.fault is not None:
         return AssessmentRecord(name, error=found.fault)
     try:
-        data = sys.stdin.buffer.read() if found is None else read_file(found.source, name)[0]
+        data = read_stream(sys.stdin.buffer, name) if found is None else read_file(found.source, name)[0]
         return assessed(name, read_picture(data, name), engine, policy, explained)
     except ImageError as error:
         return AssessmentRecord(name, error=str(error))

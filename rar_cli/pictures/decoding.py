@@ -23,7 +23,7 @@ from rar_cli.pictures.foreign import missing_package, refusal
 from rar_cli.pictures.formats import BY_NAME, TABLE, openers
 from rar_cli.pictures.images import Picture, Pixels
 from rar_cli.pictures.quiet import hush
-from rar_cli.pictures.tags.blocks import box
+from rar_cli.pictures.tags.blocks import COLOUR_CHUNKS, box, early_chunks
 from rar_cli.pictures.tags.metadata import (
     ORIENTATION,
     TIFF_ICC,
@@ -58,6 +58,17 @@ def read_picture(data: bytes, name: str) -> Picture:
             reason = missing_package(data)
             readable = ", ".join(row.name for row in TABLE)
             raise ImageError(reason or f"not a picture in a format rar reads ({readable})") from error
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """A picture that a caller has opened with Pillow, upright, of no format; the caller's own stays as it is.
+
+    Raises ImageError for modes that hold no colours, and whatever Pillow raises on damage.
+    """
+    own = image.copy()  # loads the pixels, and by that turns a TIFF
+    metadata, orientation = metadata_of(own.getexif, own.info, "")
+    _refuse_sizes(own.width, own.height, 1)
+    return _upright(_decode(own, metadata), orientation)
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
@@ -102,6 +113,9 @@ def _read(image: Image.Image, data: bytes) -> Picture:
     if image.format == "JXL" and (xmp := box(data, b"xml ")):
         image.info["xmp"] = xmp  # which its reader leaves in the file
     metadata, orientation = read_metadata(image)
+    if image.format == "PNG":
+        told = tuple((name, body) for name, body in early_chunks(data) if name in COLOUR_CHUNKS)
+        metadata = replace(metadata, colour=told)
     metadata = metadata.with_warning(*others_inside(image, data))
     jpeg = _jpeg_settings(image)
     if image.format == "JXL" and not getattr(image, "jpeg", False):

@@ -129,8 +129,10 @@ def encode_png(picture: Picture) -> bytes:
 
 
 def png_texts(metadata: Metadata) -> PngImagePlugin.PngInfo:
-    """Texts, comments and IPTC as chunks of a PNG."""
+    """Texts, comments, IPTC and what is said of colours, as chunks of a PNG."""
     info = PngImagePlugin.PngInfo()
+    for name, body in metadata.colour:
+        info.add(name, body)
     for key, value in metadata.text:
         if key != "Software" or not metadata.software:
             info.add_text(key, value, zip=len(value) > 1024)

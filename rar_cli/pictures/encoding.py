@@ -62,23 +62,21 @@ def _fitting(picture: Picture, row: Format) -> tuple[Picture, list[str]]:
 
 
 def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple[bytes, list[str]]:
-    """(bytes of a file of 8 bits for each colour, warnings)."""
+    """(bytes of a file of 8 bits for each colour, warnings). Of metadata that fails, the profile is given up last."""
     image = _to_pillow(picture)
     options = _options(picture, format_name, quality)
-    buffer = io.BytesIO()
-    try:
-        if options.get("optimize") and not _fits_when_optimized(image, options):
-            del options["optimize"]
-        image.save(buffer, format_name, **options, **_metadata_options(picture.metadata, format_name))
-        return buffer.getvalue(), _too_large(picture.metadata, format_name)
-    except Exception as error:  # a block of metadata too large for the format, for instance
-        warning = f"metadata not kept ({_one_line(error)})"
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, format_name, **options)
-    except Exception as fault:
-        raise ImageError(f"cannot be written as {format_name} ({fault}); try --format png") from fault
-    return buffer.getvalue(), [warning]
+    whole, warnings = _fitting_markers(picture.metadata) if format_name == "JPEG" else (picture.metadata, [])
+    faults: list[str] = []
+    for metadata in (whole, Metadata(icc=whole.icc), Metadata()):
+        buffer = io.BytesIO()
+        try:
+            if options.get("optimize") and not _fits_when_optimized(image, options):
+                del options["optimize"]
+            image.save(buffer, format_name, **options, **_metadata_options(metadata, format_name))
+            return buffer.getvalue(), [*warnings, *(f"metadata not kept ({fault})" for fault in faults[:1])]
+        except Exception as error:  # a block of metadata that Pillow does not take, for instance
+            faults.append(_one_line(error))
+    raise ImageError(f"cannot be written as {format_name} ({faults[-1]}); try --format png")
 
 
 def _fits_when_optimized(image: Image.Image, options: dict[str, Any]) -> bool:
@@ -171,11 +169,13 @@ def _tiff_options(metadata: Metadata) -> dict[str, Any]:
     return {"tiffinfo": tags, "compression": "raw" if nested else "tiff_adobe_deflate"}
 
 
-def _too_large(metadata: Metadata, format_name: str) -> list[str]:
-    """What a JPEG's markers could not hold."""
-    blocks = {"IPTC": (metadata.iptc or b"",), "comment": metadata.comments}
+def _fitting_markers(metadata: Metadata) -> tuple[Metadata, list[str]]:
+    """(what the markers of a JPEG hold, what they do not, in words)."""
+    exif, xmp, iptc = metadata.exif or b"", metadata.xmp or b"", metadata.iptc or b""
+    blocks = {"EXIF": (exif,), "XMP": (xmp,), "IPTC": (iptc,), "comment": metadata.comments}
     large = [name for name, each in blocks.items() if not all(map(fits_jpeg, each))]
-    return [f"{', '.join(large)} too large for JPEG: dropped"] if large and format_name == "JPEG" else []
+    fitting = replace(metadata, exif=exif * fits_jpeg(exif) or None, xmp=xmp * fits_jpeg(xmp) or None)
+    return fitting, [f"{', '.join(large)} too large for JPEG: dropped"] if large else []
 
 
 def _one_line(error: BaseException) -> str:

@@ -26,6 +26,9 @@ fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl
 PREFIX, SUFFIX = ".rar-", ".part"
 """Of temporary files."""
 
+RANDOM_BYTES = 8
+"""Of their names, in between."""
+
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
 """Errors after which no other file can be written either."""
 
@@ -90,7 +93,7 @@ def _temporary(folder: Path) -> tuple[int, str]:
     """A new file that follows the user's umask: the system applies it, so that no thread sees it changed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
-        name = str(folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+        name = str(folder / f"{PREFIX}{secrets.token_hex(RANDOM_BYTES)}{SUFFIX}")
         with contextlib.suppress(FileExistsError):
             return os.open(name, flags, 0o666), name
 
@@ -103,7 +106,7 @@ def _stamp(temporary: str, stamp: Stamp | None) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed runs left half-written below a folder; what a living one writes stays."""
-    for leftover in folder.rglob(f"{PREFIX}*{SUFFIX}"):
+    for leftover in folder.rglob(f"{PREFIX}{'[0-9a-f]' * 2 * RANDOM_BYTES}{SUFFIX}"):
         with contextlib.suppress(OSError), _unused(leftover) as unused:
             if unused:
                 leftover.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ JPEG_XL = "pillow_jxl"
 TABLE = (
     Format(
         "PNG", (".png",), option="png", deep=True,
-        keeps=("EXIF", "XMP", "ICC profile", "IPTC", "comment", "text", "density"),
+        keeps=("EXIF", "XMP", "ICC profile", "IPTC", "comment", "text", "density", "gamma"),
     ),
     Format(
         "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), also=("MPO",), option="jpg", alpha=False, lossy=True,

@@ -1,6 +1,8 @@
 """What lies beside the pixels is kept, or named once; what shows the old picture is removed."""
 
 import io
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,21 @@ from PIL import Image
 
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.tags.blocks import early_chunks, with_chunks
+from rar_cli.pictures.tags.metadata import Metadata
 from rar_cli.pictures.tags.xmp import without_promises
-from tests.pictures.makers import COMMENT, IPTC, ULTRA_HDR, XMP, file_of, full_exif, iptc_segment, jpeg_with, tiff_of
+from tests.pictures.makers import (
+    COMMENT,
+    ICC,
+    IPTC,
+    ULTRA_HDR,
+    XMP,
+    file_of,
+    full_exif,
+    iptc_segment,
+    jpeg_with,
+    tiff_of,
+)
 
 
 def again(data: bytes, kind: str):
@@ -57,14 +72,51 @@ def test_what_cannot_be_kept_is_named_once(photo):
     assert warnings == ("BMP holds no EXIF, XMP, IPTC, comment: dropped",)
 
 
+def png_with(pixels, *chunks):
+    return with_chunks(file_of(Image.fromarray(pixels), "PNG"), list(chunks))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_a_png_says_of_its_colours_is_kept_and_named_elsewhere(photo, depth):
+    linear, hdr = (b"gAMA", struct.pack(">I", 100_000)), (b"cICP", bytes([9, 16, 0, 1]))
+    for chunk in (linear, hdr):
+        picture = read_picture(png_with(photo, chunk), "x.png")
+        deep = replace(picture, pixels=picture.pixels.astype(depth))
+        data, warnings = encode_picture(deep, "PNG")
+        assert (chunk in early_chunks(data), warnings) == (True, ())
+        assert encode_picture(picture, "JPEG")[1] == ("JPEG holds no gamma: dropped",)
+    usual = png_with(photo, (b"gAMA", struct.pack(">I", 45_455)), (b"sRGB", b"\0"))
+    assert encode_picture(read_picture(usual, "x.png"), "JPEG")[1] == ()
+
+
+def test_signatures_and_settings_of_other_programs_are_named_once(photo):
+    flag = (0xED, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHIH", 0x040A, 0, 1, 0x100))
+    signed = (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x40jumb")
+    *_, warnings = again(jpeg_with(photo, flag, signed, iptc_segment()), "JPEG")
+    assert warnings == ("Content Credentials: dropped", "Photoshop settings (paths, copyright flag, print): dropped")
+    assert again(jpeg_with(photo, iptc_segment()), "JPEG")[2] == ()
+    assert read_picture(png_with(photo, (b"caBX", b"x")), "x").warnings == ("Content Credentials: dropped",)
+
+
 def test_iptc_that_is_too_large_for_jpeg_is_named(photo):
     large = b"\x1c\x02\x78" + bytes([0x80, 4, 0, 1, 0, 0]) + bytes(65536)
     picture = read_picture(file_of(Image.fromarray(photo), "PNG"), "x")
-    from dataclasses import replace
-
     data, warnings = encode_picture(replace(picture, metadata=replace(picture.metadata, iptc=large)), "JPEG")
     assert "IPTC too large" in warnings[0]
     assert read_picture(data, "y").size == picture.size
+
+
+@pytest.mark.parametrize("name", ["EXIF", "XMP"])
+def test_a_block_that_is_too_large_for_jpeg_takes_no_other_along(photo, name):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * (70_000 if name == "EXIF" else 5)
+    metadata = Metadata(exif.tobytes(), ICC, XMP + b" " * (70_000 if name == "XMP" else 0), comments=(COMMENT,))
+    picture = read_picture(file_of(Image.fromarray(photo), "PNG"), "x")
+    data, warnings = encode_picture(replace(picture, metadata=metadata), "JPEG")
+    kept = read_picture(data, "y").metadata
+    assert warnings == (f"{name} too large for JPEG: dropped",)
+    assert (kept.icc, kept.comments) == (ICC, (COMMENT,))
+    assert [kept.exif is None, kept.xmp is None] == [name == "EXIF", name == "XMP"]
 
 
 def test_texts_of_a_png_survive_at_both_depths(photo):
@@ -77,8 +129,6 @@ def test_texts_of_a_png_survive_at_both_depths(photo):
     data = file_of(Image.fromarray(photo), "PNG", pnginfo=texts, dpi=(300, 300))
     picture = read_picture(data, "x")
     deep = picture.pixels.astype(np.uint16) * 257
-    from dataclasses import replace
-
     for given in (picture, replace(picture, pixels=deep)):
         marked = replace(given, metadata=given.metadata.with_provenance("rar 0"))
         encoded, warnings = encode_picture(marked, "PNG")
@@ -146,8 +196,6 @@ def test_bits_beyond_eight_that_are_not_read_are_named(photo):
 
 
 def test_exif_and_place_survive_in_a_deep_tiff(photo):
-    from dataclasses import replace
-
     picture = read_picture(tiff_of(photo.astype(np.uint16) * 257, photometric="rgb"), "x")
     data, warnings = encode_picture(replace(picture, metadata=replace(picture.metadata, exif=full_exif())), "TIFF")
     assert warnings == ()

@@ -132,6 +132,12 @@ def check_empty(folder: Path, option: str, cure: str) -> None:
         raise UsageError(f"{option} {folder}: is not empty; {cure}")
 
 
+def check_own(folder: Path, option: str, marks: Sequence[str]) -> None:
+    """Refuse a folder that holds something, and none of the files by which an earlier run is known."""
+    if not any(os.path.lexists(folder / mark) for mark in marks):
+        check_empty(folder, option, f"it holds no {marks[0]} to go on with; choose another folder")
+
+
 def _check_place(claim: Claim) -> None:
     label = f"{claim.option} {claim.path}"
     if (claim.path.suffix.lower() in FORMATS) != claim.own.picture:

@@ -55,7 +55,7 @@ class Naming:
     def __post_init__(self) -> None:
         if self.format != "same" and self.format not in FORMAT_SUFFIX:
             raise UsageError(f"--format {self.format}: use same, {', '.join(FORMAT_SUFFIX)}")
-        if Path(self.suffix + "x").name != self.suffix + "x" or "\\" in self.suffix:
+        if Path(self.suffix + "x").name != self.suffix + "x" or {"\\", "\0"} & set(self.suffix):
             raise UsageError(f"--suffix {self.suffix}: is a part of a name, without slashes")
 
     def rename(self, relative: Path) -> tuple[Path, str]:

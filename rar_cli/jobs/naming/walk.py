@@ -172,8 +172,8 @@ def _expand(text: str) -> list[Path]:
     try:
         if (path := place(text)).exists() or os.path.lexists(text):
             return [path]
-    except OSError as error:
-        raise UsageError(f"{text}: cannot be read ({error.strerror or error})") from error
+    except OSError:
+        return [place(text)]  # what stands against reading it is found out there, and stops no other input
     if glob.has_magic(text) and not is_remote(text):
         return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
     raise UsageError(f"{text}: no such file or folder")

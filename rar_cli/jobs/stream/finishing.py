@@ -42,10 +42,14 @@ class Finish:
         assert item.picture is not None
         finished, data, warnings = self._encoded(item, item.picture, outcome, record)
         rounds = [image_to_picture(image, item.picture) for image in outcome.images]
-        if self.rounds is not None and rounds:
-            self._write_rounds(item, rounds, record)
         record = record.written(len(data), hashlib.sha256(data).hexdigest(), warnings)
-        self.sink.put(item.job.relative, data, item.stamp, lambda: self.book.announce(record))
+
+        def announce() -> None:
+            self.book.announce(record)  # who has no leave writes no round pictures either
+            if self.rounds is not None and rounds:
+                self._write_rounds(item, rounds, record)
+
+        self.sink.put(item.job.relative, data, item.stamp, announce)
         if self.gallery is not None:
             small = [as_8_bit(each).pixels for each in (item.whole(), finished or item.whole(), *rounds)]
             self.gallery.add(record.as_dict(), small[0], small[1], small[2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import stat
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from rar_cli.errors import ImageError
 from rar_cli.jobs.logs.book import Standing
@@ -31,6 +33,11 @@ AHEAD = 2
 
 AHEAD_PIXELS = 32_000_000
 """Most pixels read ahead; a larger picture waits until it is alone."""
+
+MOST_BYTES = 2**33
+"""Of one file: more than the largest picture takes as floats without compression."""
+
+BLOCK_BYTES = 2**20
 
 
 @dataclass
@@ -126,16 +133,28 @@ def read_file(path: Path, name: str) -> tuple[bytes, Stamp | None]:
     """(bytes, stamp) of a file; another file system has no stamp. Raises ImageError that begins with `name`."""
     try:
         if is_remote(path):
-            return path.read_bytes(), None
+            with path.open("rb") as file:
+                return read_stream(file, name), None
         with open(path, "rb", opener=_without_waiting) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise ImageError(f"{name}: is no file but {kind_of(about.st_mode)}; left alone")
-            return file.read(), Stamp.of(about)
+            return read_stream(file, name, about.st_size), Stamp.of(about)
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
     except MemoryError as error:
         raise ImageError(f"{name}: does not fit into memory") from error
+
+
+def read_stream(file: IO[bytes], name: str, size: int = 0) -> bytes:
+    """All that a file holds, of `size` bytes where that is known. Raises ImageError where no picture has so many."""
+    whole = io.BytesIO()
+    while size <= MOST_BYTES and (block := file.read(BLOCK_BYTES)):
+        whole.write(block)
+        size = max(size, whole.tell())
+    if size > MOST_BYTES:
+        raise ImageError(f"{name}: has more than {MOST_BYTES >> 30} GiB, which no picture needs; left alone")
+    return whole.getvalue()
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -148,7 +167,10 @@ def _load(job: Job, judge: Judge) -> Item:
     if job.fault is not None:
         return Item(job, error=job.fault)
     try:
-        data, stamp = (sys.stdin.buffer.read(), None) if job.source is None else read_file(job.source, job.name)
+        if job.source is None:
+            data, stamp = read_stream(sys.stdin.buffer, job.name), None
+        else:
+            data, stamp = read_file(job.source, job.name)
     except ImageError as error:
         return Item(job, error=str(error))
     digest = sha256(data)

@@ -47,7 +47,11 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Standard output, for one picture."""
+    """Standard output, for one picture. Raises UsageError where it is closed."""
+
+    def __init__(self) -> None:
+        if sys.stdout is None or getattr(sys.stdout, "name", "") == os.devnull:
+            raise UsageError("standard output is closed; name a file as OUTPUT")
 
     def there(self, name: str) -> There | None:
         """Nothing: what was printed is gone."""

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 MakeRun = Callable[[Book, Stop], Run]
 """A run with a loaded model; called once per worker."""
+
+STDERR = 2
+"""Its file descriptor."""
 
 PARTS_EACH = 4
 """Fewest parts per worker that a small plan is cut into, as far as it has groups."""
@@ -95,7 +99,10 @@ def over_ray(jobs: Sequence[Job], make: MakeRun, book: OwnBook, request: Request
     except ImportError as error:
         raise UsageError(f"--engine ray: needs ray ({error}); install rar-cli[ray]") from error
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes back as an exception
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    with _without_stderr():
+        ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     # Whatever log_to_driver says, Ray prints on stdout that a worker died, and records go there.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     started = time.perf_counter()
@@ -125,6 +132,19 @@ def over_ray(jobs: Sequence[Job], make: MakeRun, book: OwnBook, request: Request
     finally:
         ray.shutdown()
     return time.perf_counter() - started
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Nothing of what is written to stderr shows for the while; C++ announces its log level there."""
+    with open(os.devnull, "w") as nowhere:
+        kept = os.dup(STDERR)
+        os.dup2(nowhere.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
 
 
 class Worker:

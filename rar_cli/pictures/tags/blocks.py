@@ -19,6 +19,9 @@ PIECE = 65_536
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column, first row, steps across and down of each pass of an interlaced PNG."""
 
+COLOUR_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
+"""What a PNG says of its colours beside a profile."""
+
 NEEDED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
 
@@ -92,6 +95,18 @@ def bare_png(data: bytes) -> bytes:
 def with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A PNG with more chunks (name, body) behind its header."""
     return png[:33] + b"".join(_chunk(name, body) for name, body in chunks) + png[33:]
+
+
+def early_chunks(png: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """(name, body) of each chunk before the pixels."""
+    chunks, at = [], len(PNG_BEGINNING)
+    while at + 8 <= len(png):
+        size, name = struct.unpack_from(">I4s", png, at)
+        if name == b"IDAT":
+            break
+        chunks.append((name, png[at + 8 : at + 8 + size]))
+        at += 12 + size
+    return tuple(chunks)
 
 
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:

@@ -23,6 +23,8 @@ DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0112, 0x0131, 0x0132, 0x013B, 0x013C, 0
 """Description, maker, model, orientation, software, date, artist, computer, rating, copyright."""
 ORIENTATION = 0x0112
 SOFTWARE = 0x0131
+SRGB_GAMMA = range(45_000, 46_000)
+"""1 / 2.2 as a PNG counts it."""
 TIFF_IPTC, TIFF_PHOTOSHOP, TIFF_ICC, TIFF_XMP = 33723, 34377, 34675, 700
 
 
@@ -31,6 +33,7 @@ class Metadata:
     """exif: with its "Exif" header, orientation 1. icc, xmp, iptc: raw bytes. dpi: pixels per inch.
 
     software: what made the picture, where it is to be written as PNG text. comments: of a JPEG or GIF. text: of a PNG.
+    colour: what a PNG says of its colours beside a profile: (name, body) of chunks.
     """
 
     exif: bytes | None = None
@@ -42,6 +45,7 @@ class Metadata:
     iptc: bytes | None = None
     comments: tuple[bytes, ...] = ()
     text: tuple[tuple[str, str], ...] = ()
+    colour: tuple[tuple[bytes, bytes], ...] = ()
 
     def with_provenance(self, text: str) -> Metadata:
         """The same with `text` added to the EXIF Software tag, and as PNG text where that is written."""
@@ -59,12 +63,20 @@ class Metadata:
         """The same with more to say of what was not kept."""
         return replace(self, warnings=(*self.warnings, *warnings))
 
+    @property
+    def _gamma(self) -> bool:
+        """Whether colours look otherwise without their chunks than sRGB does."""
+        told = dict(self.colour)
+        gamma = int.from_bytes(told.get(b"gAMA", b""))
+        plain = self.icc or b"sRGB" in told or gamma in SRGB_GAMMA
+        return b"cICP" in told or (b"gAMA" in told and not plain)
+
     def lost(self, keeps: tuple[str, ...]) -> list[str]:
         """What a format that keeps just that would lose; density apart, which EXIF holds as well."""
         text = [key for key, _ in self.text if key != "Software"]
         exif = _told(self.exif) if self.exif else None
         held: dict[str, object] = {"EXIF": exif, "XMP": self.xmp, "ICC profile": self.icc, "IPTC": self.iptc}
-        held |= {"comment": self.comments, "text": text}
+        held |= {"comment": self.comments, "text": text, "gamma": self._gamma}
         return [name for name, block in held.items() if block and name not in keeps]
 
 
@@ -106,7 +118,7 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
-    if xmp:
+    if xmp := _bytes(xmp):
         xmp, gone = without_promises(upright(xmp))
         warnings += [f"{', '.join(gone)}: dropped, also from XMP"] * bool(gone)
     return Metadata(exif_bytes, icc, xmp or None, _dpi(info), None, tuple(warnings), iptc), orientation

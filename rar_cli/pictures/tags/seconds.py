@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from PIL import Image
 
+from rar_cli.pictures.tags.blocks import early_chunks
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
 """Bytes at the beginning of a file of boxes that are searched for its description."""
 
 
+KEPT_RESOURCES = {0x0404, 0x0409, 0x040C, 0x0425}
+"""Photoshop resources: IPTC, previews of the old picture, the sum of the IPTC."""
+
+
 def others_inside(image: Image.Image, data: bytes) -> list[str]:
     """What of an opened file is not read: further pictures, gain maps, bits beyond 8."""
-    found = [f"{what}: dropped" for what in (_second_pictures(image, data), *_auxiliary(image, data)) if what]
+    found = [
+        f"{what}: dropped"
+        for what in (_second_pictures(image, data), *_auxiliary(image, data), *_private(image, data))
+        if what
+    ]
     bits = _bits(image, data)
     return found + ([f"{bits} bits for each colour were read as 8"] if bits > 8 else [])
 
@@ -32,6 +41,15 @@ def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
     found = ["depth map"] * bool(image.info.get("depth_images"))
     gain = "hdrgainmap" in str(image.info.get("aux", "")) or b"tmap" in data[:64]
     return found + ["gain map"] * gain
+
+
+def _private(image: Image.Image, data: bytes) -> list[str]:
+    """Of JPEG and PNG: signatures, which hold for the old bytes alone, and what other programs keep there."""
+    if image.format == "PNG":
+        return ["Content Credentials"] * any(name == b"caBX" for name, _ in early_chunks(data))
+    signed = any(name == "APP11" and b"jumb" in body[:32] for name, body in getattr(image, "applist", ()))
+    settings = set(image.info.get("photoshop") or {}) - KEPT_RESOURCES
+    return ["Content Credentials"] * signed + ["Photoshop settings (paths, copyright flag, print)"] * bool(settings)
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
