@@ -18,9 +18,9 @@ from rar_cli.networks.gain import QUANTILES, GainHeads, GainMember
 from rar_cli.train.gain.truth import quality_to_score
 
 EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
-ONWARD_EPOCHS, ONWARD_RATE = 8, 3e-4
-"""Of heads that know an earlier harvest already, which a high rate makes them forget."""
-ONWARD_SHARE = 0.7
+ONWARD_RATE = 1e-3
+"""Of heads that know an earlier harvest already."""
+ONWARD_SHARE = 0.85
 """What they became, in their mean with what they were; the rest keeps what only the earlier harvest taught."""
 JITTER = 0.05
 """Standard deviation of noise on normed features: a harvest is small."""
@@ -72,18 +72,16 @@ def read_harvest(folders: Sequence[Path]) -> Harvest:
     return Harvest({name: torch.cat(each) for name, each in parts.items()}, tuple(kinds), tuple(sources))
 
 
-def fit_heads(
-    heads: GainHeads, harvest: Harvest, learned: Tensor, epochs: int | None = None, onward: bool = False
-) -> None:
+def fit_heads(heads: GainHeads, harvest: Harvest, learned: Tensor, epochs: int = EPOCHS, onward: bool = False) -> None:
     """Learn from the moves that begin in `learned` states (a mask over states), every member from its own seed.
 
-    onward: from what the heads know already, gently; else anew. epochs: None for as many as suits that.
+    onward: from what the heads know already; else anew.
     """
     features = harvest["features"].float()
     if not onward:
         heads.mean.copy_(features[learned].mean(0))
         heads.spread.copy_(features[learned].std(0) + 1e-3)
-    plan = Schedule(epochs or (ONWARD_EPOCHS if onward else EPOCHS), ONWARD_RATE if onward else RATE, onward)
+    plan = Schedule(epochs, ONWARD_RATE if onward else RATE, onward)
     normed = ((features - heads.mean) / heads.spread).clamp(-6.0, 6.0)
     moves = learned[harvest["before"]].nonzero()[:, 0]
     known = [parameter.detach().clone() for parameter in heads.parameters()]
