@@ -98,15 +98,15 @@ class Bounds:
     def __post_init__(self) -> None:
         accept = self.accept_score
         if accept is not None and not (isinstance(accept, int | float) and 0.0 <= accept <= 100.0):
-            raise ValueError(f"accept_score must lie in [0, 100], got {accept!r:.40}")
+            raise ValueError(f"accept: must lie in 0 to 100, got {accept!r:.40}")
         try:
             index(self.max_rounds)
         except TypeError:
-            raise TypeError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r:.40}") from None
+            raise TypeError(f"max_rounds: must be a whole number, 0 or more, got {self.max_rounds!r:.40}") from None
         if self.max_rounds < 0:
-            raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+            raise ValueError(f"max_rounds: must be 0 or more, got {self.max_rounds}")
         if not 0.0 <= self.strength <= 1.0:
-            raise ValueError(f"strength must lie in [0, 1], got {self.strength}")
+            raise ValueError(f"strength: must lie in [0, 1], got {self.strength}")
 
     def good_enough(self, look: Look) -> bool:
         """Whether the score reaches the bound."""

@@ -240,6 +240,8 @@ def closed():
         (lambda e: rar.restore("s3q://b/x.png", engine=e), UsageError, "s3q"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 0), UsageError, "1 to 100"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 2.5), UsageError, "1 to 100"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), only="rain", keep="noise", engine=e), UsageError, "only and keep"),
+        (lambda e: rar.assess(torch.zeros(3, 5, 5), accept=-1, engine=e), UsageError, "accept: must lie in 0 to 100"),
         (lambda e: rar.restore(closed(), engine=e), ImageError, "open it anew"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],

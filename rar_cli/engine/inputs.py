@@ -46,4 +46,4 @@ def check_options(options: EngineOptions) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{name}: a whole number of at least 1 is needed, got {value!r}")
     if options.solver not in SOLVERS:
-        raise UsageError(f"--solver {options.solver}: use {', '.join(SOLVERS)}")
+        raise UsageError(f"solver {options.solver}: use {', '.join(SOLVERS)}")
