@@ -201,7 +201,7 @@ def test_impossible_bounds_are_said_to_python_callers():
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1])
 def test_impossible_strengths_are_refused(strength):
-    with pytest.raises(ValueError, match="strength must lie"):
+    with pytest.raises(ValueError, match="strength: must lie"):
         Bounds(strength=strength)
 
 
