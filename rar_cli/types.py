@@ -98,13 +98,13 @@ class Bounds:
         accept = self.accept_score
         number = isinstance(accept, int | float) and not isinstance(accept, bool)
         if accept is not None and not (number and 0.0 <= accept <= 100.0):
-            raise ValueError(f"accept_score must lie in [0, 100], got {accept!r:.40}")
+            raise ValueError(f"accept: must lie in 0 to 100, got {accept!r:.40}")
         if isinstance(self.max_rounds, bool) or not isinstance(self.max_rounds, SupportsIndex):
-            raise TypeError(f"max_rounds must be a whole number, 0 or more, got {self.max_rounds!r:.40}")
+            raise TypeError(f"max_rounds: must be a whole number, 0 or more, got {self.max_rounds!r:.40}")
         if self.max_rounds < 0:
-            raise ValueError(f"max_rounds must be 0 or more, got {self.max_rounds}")
+            raise ValueError(f"max_rounds: must be 0 or more, got {self.max_rounds}")
         if not 0.0 <= self.strength <= 1.0:
-            raise ValueError(f"strength must lie in [0, 1], got {self.strength}")
+            raise ValueError(f"strength: must lie in [0, 1], got {self.strength}")
 
     def good_enough(self, look: Look) -> bool:
         """Whether the score reaches the bound."""

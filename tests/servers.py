@@ -42,6 +42,7 @@ class Server:
                 fault = (outer.faults.get(path) or [None]).pop(0) if outer.faults.get(path) else None
                 if isinstance(fault, int) or path not in outer.files:
                     self.send_response(fault if isinstance(fault, int) else 404)
+                    self.send_header("X-Error-Code", "EntryNotFound")  # as the hub says it
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return

@@ -252,6 +252,8 @@ def closed():
         (lambda e: rar.restore("s3q://b/x.png", engine=e), UsageError, "s3q"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 0), UsageError, "1 to 100"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", 2.5), UsageError, "1 to 100"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), only="rain", keep="noise", engine=e), UsageError, "only and keep"),
+        (lambda e: rar.assess(torch.zeros(3, 5, 5), accept=-1, engine=e), UsageError, "accept: must lie in 0 to 100"),
         (lambda e: rar.restore(closed(), engine=e), ImageError, "open it anew"),
         (lambda e: rar.restore(np.zeros(()), engine=e), UsageError, "(h, w, 1 to 4)"),
         (lambda e: rar.assess(NoPath(), engine=e), UsageError, "NoPath is no path"),
@@ -339,7 +341,7 @@ def test_a_type_checker_sees_the_public_surface_from_outside(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "program.py").write_text(OUTSIDE)
     (tmp_path / "wrong.py").write_text('import rar_cli as rar\nrar.restore("a.jpg", strngth=50)\nrar.restore(7)\n')
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "program.py"]
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-incremental", "program.py"]
     environment = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin", "HOME": str(tmp_path)}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run(command, **options)

@@ -112,6 +112,15 @@ def test_nothing_is_unpickled_but_training_checkpoints_with_weights_only():
                 assert "weights_only=True" in line
 
 
+def test_what_python_calls_names_no_option_of_the_command_line():
+    shared = ("api", "compute", "engine", "loop", "networks", "pictures")
+    for path in (*(p for name in shared for p in (PACKAGE / name).rglob("*.py")), PACKAGE / "types.py"):
+        for node in nodes_of(path):
+            if isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and "warnings" in ast.unparse(node.func)):
+                said = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                assert not re.search(r"(^|\s)--\w", " ".join(said)), f"{path}:{node.lineno}: {said}"
+
+
 def test_the_public_names_exist():
     import rar_cli
 

@@ -120,7 +120,7 @@ def test_a_bad_file_fails_alone_with_its_reason_and_the_batch_goes_on(rar, folde
         (["restore", "{empty}", "out"], "no pictures found"),
         (["restore", "{in}", "out", "--only", "dust"], "dust: unknown; choose from noise, blur"),
         (["restore", "{in}", "out", "--only", "rain", "--keep", "noise"], "exclude each other"),
-        (["restore", "{in}", "out", "--device", "abacus"], "--device abacus"),
+        (["restore", "{in}", "out", "--device", "abacus"], "device abacus"),
         (["restore", "only-one"], "OUTPUT is missing: write `rar restore only-one OUTPUT`"),
         (["restore", "{in}/a.png", "out.xyz"], "out.xyz: .xyz is no ending rar writes; use "),
         (["restore", "{in}", "out", "--shard", "3/2"], "--shard 3/2"),

@@ -134,6 +134,28 @@ def test_rounds_are_folded_away_under_the_names_of_what_they_removed(tmp_path):
     assert re.search(r"<details class=\"rounds\"><summary>Step 1: noise</summary>", text)
 
 
+def test_a_tile_says_how_the_score_went_and_a_picture_why_it_needs_an_eye(tmp_path):
+    gallery = Gallery("t", 12)
+    for i in range(12):
+        gallery.add(record(f"{i}.png", before=42.0, after=70.0 if i else 56.0), noise(i), noise(i + 1))
+    gallery.add_other({**record("bad.png", "failed"), "error": "bad.png: damaged"})
+    gallery.write(tmp_path / "r.html", 1.0, 1.0)
+    text = (tmp_path / "r.html").read_text()
+    assert 'fair 42 <span aria-label="to">→</span> 56; noise' in text
+    assert 'fair 42 <span aria-label="to">→</span> good 70; noise' in text
+    assert "Needs your eye: gained least." in text
+    assert "Needs your eye: failed." not in text  # its sentence says so
+
+
+def test_of_a_picture_without_a_degradation_the_page_says_so_plainly(tmp_path):
+    gallery = Gallery("t", 1)
+    told = record("a.png", "accepted")
+    told["rounds"][0]["degradations"] = told["rounds"][1]["degradations"]
+    gallery.add(told, noise(0), noise(0))
+    gallery.write(tmp_path / "r.html", 1.0, 1.0)
+    assert "<p>No degradation found.</p>" in (tmp_path / "r.html").read_text()
+
+
 def test_expected_and_found_gains_are_shown_where_the_record_has_them(tmp_path):
     gallery = Gallery("t", 1)
     told = record()

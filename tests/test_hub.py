@@ -1,10 +1,20 @@
 """Weights in the form of the hub: saved, loaded, pushed."""
 
+import base64
+import json
+import os
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 import torch
 
 import rar_cli as rar
 from rar_cli.errors import WeightsError
+from tests.servers import Server
+from tests.test_download import publish
 
 
 def same(a, b):
@@ -52,3 +62,65 @@ def test_a_name_of_the_hub_is_fetched_once_and_verified(weights_dir, monkeypatch
         rar.Rar.from_pretrained("me/mine", local_files_only=True)
     with pytest.raises(WeightsError, match="revision"):
         rar.Rar.from_pretrained("me/mine", revision="v1")
+
+
+class Taking(BaseHTTPRequestHandler):
+    """The side of the hub that takes what is pushed: a repository is made, then one commit holds every file."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(body)["files"] if "/preupload/" in self.path else []
+        answer = {
+            "url": f"{self.server.url}/me/mine", "name": "me/mine", "commitUrl": f"{self.server.url}/me/mine/commit/1",
+            "commitOid": "1" * 40,
+            "files": [{"path": each["path"], "uploadMode": "regular", "shouldIgnore": False} for each in asked],
+        }  # fmt: skip
+        if "/commit/" in self.path:
+            rows = [json.loads(line) for line in body.splitlines()]
+            for row in (row["value"] for row in rows if row["key"] == "file"):
+                path = self.server.folder / row["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(base64.b64decode(row["content"]))
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def with_hub(url, tmp_path, code):
+    env = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "secret"}
+    env["RAR_WEIGHTS"] = str(tmp_path / "cache")
+    program = f"import sys, rar_cli as rar; {code}"
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_what_one_pushes_another_loads_by_its_name(busy, tmp_path):
+    busy.save(tmp_path / "mine")
+    from rar_cli.weights.manifest import write_manifest
+
+    write_manifest(tmp_path / "mine", "mine", "free", "a test")
+    taking = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    taking.url, taking.folder = f"http://127.0.0.1:{taking.server_port}", tmp_path / "hub"
+    Thread(target=taking.serve_forever, daemon=True).start()
+    with_hub(taking.url, tmp_path, f"rar.Rar.from_pretrained({str(tmp_path / 'mine')!r}).push_to_hub('me/mine')")
+    taking.shutdown()
+    taking.server_close()
+    assert "library_name: rar-cli" in (tmp_path / "hub" / "README.md").read_text()
+
+    giving = Server()
+    publish(giving, "me/mine", tmp_path / "hub")
+    load = f"rar.Rar.from_pretrained('me/mine').save_pretrained({str(tmp_path / 'again')!r})"
+    with_hub(giving.url, tmp_path, load)
+    with_hub(giving.url, tmp_path, load)  # from the cache
+    giving.stop()
+    assert same(busy, rar.Rar.from_pretrained(tmp_path / "again"))
+    asked = [path for path in giving.requests if path.endswith("codec/model.safetensors")]
+    assert [giving.requests[path] for path in asked] == [1]

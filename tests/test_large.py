@@ -331,5 +331,5 @@ def test_gradient_checkpointing_of_small_parts_is_refused(photos_dir, tmp_path):
 
 @pytest.mark.slow
 def test_a_self_ensemble_is_refused_where_every_view_would_lose(large):
-    with pytest.raises(UsageError, match="--self-ensemble"):
+    with pytest.raises(UsageError, match="self-ensemble"):
         Engine(large, EngineOptions("cpu", "float32", self_ensemble=True))

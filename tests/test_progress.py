@@ -137,13 +137,26 @@ def test_training_reports_every_few_seconds_from_the_first_on(capsys, monkeypatc
     monkeypatch.setattr(steps, "LINE_EVERY_S", 0.0)
     with steps.steps_shown(quiet=False, hours=hours) as on_step:
         for step in range(41, 44):  # resumed
-            on_step(step, 100, "joint")
+            on_step(step, 100, "stage joint")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert re.match(r"rar: train, stage joint: 43/100 \[\d\d:\d\d<.*step/s|rar: train, stage joint: 43/100", lines[-1])
+    assert re.match(r"rar: train, stage joint: 43/100 \[\d\d:\d\d<.*/s", lines[-1])
     assert ("of the hours left" in lines[-1]) == (hours is not None)
     with steps.steps_shown(quiet=True, hours=None) as nothing:
         assert nothing is None
+
+
+def test_what_is_read_and_what_is_fitted_have_bars_of_their_own(capsys, monkeypatch):
+    from rar_cli.cli import steps
+
+    monkeypatch.setattr(steps, "LINE_EVERY_S", 0.0)
+    with steps.steps_shown(quiet=False, hours=None) as on_step:
+        for done, what in ((1, "photographs"), (2, "photographs"), (1, "pictures"), (2, "pictures")):
+            on_step(done, 2, what)
+    said = [line.partition(" [")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["rar: train, photographs: 1/2", "rar: train, photographs: 2/2"] + [
+        "rar: train, pictures: 1/2", "rar: train, pictures: 2/2",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -155,4 +168,5 @@ def test_training_calls_back_after_every_step(photos_dir, tmp_path):
     seen = []
     request = TrainRequest([photos_dir], tmp_path / "run", on_step=lambda *step: seen.append(step))
     train(load_config(config_file(tmp_path, steps=1)), request, lambda text: None)
-    assert seen == [(1, 3, "assess"), (2, 3, "restore"), (3, 3, "together")]
+    assert seen[:4] == [(number, 4, "photographs to read") for number in range(1, 5)]
+    assert seen[4:] == [(1, 3, "stage assess"), (2, 3, "stage restore"), (3, 3, "stage together")]

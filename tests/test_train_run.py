@@ -14,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from rar_cli.cli import app
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
 from rar_cli.train import reader, start
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.slow
 def test_the_rate_lands_at_the_end_of_the_hours_whatever_the_step(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("rar_cli.train.run.clock.time.monotonic", lambda: now[0])
-    clock, endless = Clock(50.0, hours=1.0), Clock(50.0, hours=None)
+    clock, endless = Clock(1.0, 50.0), Clock(None, 50.0)
     falls = []
     for passed in (0, 1800, 2700, 3600, 4000):
         now[0] = 100.0 + passed
@@ -163,6 +165,48 @@ def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir,
     assert ended["event"] == "end"
     assert json.loads((out / "checkpoint" / "progress.json").read_text())["step"] == ended["step"] >= 100
     Rar.load(out / "weights")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("what", ["photographs to read", "pictures for the blur reader", "steps of the blur reader"])
+def test_a_signal_before_the_first_step_ends_the_run_there(photos_dir, tmp_path, monkeypatch, capsys, what, number):
+    blurred = config_file(tmp_path, steps=2)
+    told = blurred.read_text().replace("free_tokens = 2", "free_tokens = 2\nblur_reach = 6\nblur_width = 8")
+    blurred.write_text(told.replace("[model.restorer]", "[model.restorer]\nblur_tokens = 1"))
+    monkeypatch.setattr(start, "fit_reader", partial(reader.fit_reader, pictures=12))
+
+    def shown(self, done, total, doing):
+        if doing == what:
+            assert done == 1, "it went on"
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("rar_cli.cli.steps.StepBar.__call__", shown)
+    command = ["train", "--data", photos_dir, "--config", blurred, "--out", tmp_path / "run"]
+    result = CliRunner().invoke(app, [str(part) for part in command])
+    assert result.exit_code == 128 + number, result.output
+    assert "ended before the first step; there is nothing to save" in result.stderr
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_the_hours_hold_while_photographs_are_read(photos_dir, tmp_path):
+    request = TrainRequest([photos_dir], tmp_path / "run", hours=1e-9)
+    with pytest.raises(UsageError, match="hours ended before the first step, with 1 of 4 photographs to read"):
+        train(load_config(config_file(tmp_path)), request, print)
+
+
+def test_photographs_too_small_for_a_stage_are_said_before_anything_is_fitted(photos_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "_fit", lambda *given: pytest.fail("fitted"))
+    path = config_file(tmp_path)
+    path.write_text(path.read_text().replace("context_px = 32", "context_px = 512", 1))
+    with pytest.raises(UsageError, match="no photograph holds crops of 512 px"):
+        train(load_config(path), TrainRequest([photos_dir], tmp_path / "run"), print)
+
+
+def test_held_out_photographs_are_looked_at_first(photos_dir, tmp_path):
+    request = TrainRequest([photos_dir], tmp_path / "run", valid=[photos_dir])
+    with pytest.raises(UsageError, match="no photographs of at least 256 px"):
+        train(load_config(config_file(tmp_path)), request, lambda text: pytest.fail(text))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Steps of training as they go: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Training as it goes: photographs, fits and steps, as a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BAR_EVERY_S, LINE_EVERY_S = 0.5, 5.0
 
 
 class StepBar:
-    """Gets every step. The remaining time is that of the steps or of the hours, whichever ends first."""
+    """Gets every photograph, then every step. The remaining time is that of all of them, and that of the hours."""
 
     def __init__(self, hours: float | None) -> None:
         self.hours, self.begun = hours, time.monotonic()
@@ -27,31 +27,37 @@ class StepBar:
         self.terminal = sys.stderr.isatty()
         self.bar: tqdm[None] | None = None
 
-    def __call__(self, step: int, total: int, stage: str) -> None:
-        if self.bar is None:
-            self.bar = self._open(step, total)
-        self.bar.set_description_str(f"train, stage {stage}", refresh=False)
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if self.bar is None or total != self.bar.total or done <= self.bar.n:  # other things are counted now
+            self.close()
+            self.bar = self._open(done, total)
+        self.bar.set_description_str(f"train, {what}", refresh=False)
         if self.hours is not None:
             left = max(self.hours * 3600 - (time.monotonic() - self.begun), 0.0)
             self.bar.set_postfix_str(f"{lasted(left)} of the hours left", refresh=False)
-        self.bar.update(step - self.bar.n)
+        self.bar.update(done - self.bar.n)
         if not self.terminal and time.monotonic() - self.last >= LINE_EVERY_S:
             self.last = time.monotonic()
             warn(str(self.bar))
 
-    def _open(self, step: int, total: int) -> tqdm[None]:
+    def close(self) -> None:
+        """Clear the terminal's line."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _open(self, done: int, total: int) -> tqdm[None]:
         from tqdm import tqdm
 
         shown = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}"
         return tqdm(
-            total=total, initial=step - 1, unit="step", mininterval=BAR_EVERY_S, leave=False,
+            total=total, initial=done - 1, unit="", mininterval=BAR_EVERY_S, leave=False,
             file=sys.stderr if self.terminal else io.StringIO(), bar_format=None if self.terminal else shown,
         )  # fmt: skip
 
 
 @contextmanager
 def steps_shown(quiet: bool, hours: float | None) -> Iterator[Callable[[int, int, str], None] | None]:
-    """What to call after every step; None where nothing is to be shown."""
+    """What to call for every photograph and step; None where nothing is to be shown."""
     if quiet:
         yield None
         return
@@ -59,5 +65,4 @@ def steps_shown(quiet: bool, hours: float | None) -> Iterator[Callable[[int, int
     try:
         yield bar
     finally:
-        if bar.bar is not None:
-            bar.bar.close()
+        bar.close()

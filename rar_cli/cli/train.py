@@ -65,16 +65,22 @@ def train_command(
             check_own(out, "--out", ("harvest",))
             _refit(data, valid or [], warm_start or "rar-s", out, hours, say)
             return
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks for all
         if resume:
             check_own(out, "--out", ("checkpoint", "checkpoint.old", "training.jsonl"))
-        elif os.environ.get("RANK", "0") == "0":  # of several processes, one speaks for all
+        elif first:
             check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
-        with signals() as stop, steps_shown(quiet, hours) as on_step:
+        with signals() as stop, steps_shown(quiet or not first, hours) as on_step:
             validation = tuple(valid or ())
             interrupted = partial(_interrupted, stop)
             request = TrainRequest(data, out, validation, begin, resume, hours, interrupted, on_step)
-            echo(str(run_training(settings, request, say)))
+            try:
+                echo(str(run_training(settings, request, say)))
+            except KeyboardInterrupt:
+                if stop.signal is None:
+                    raise
+                say("rar: ended before the first step; there is nothing to save")
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
 

@@ -24,7 +24,7 @@ def pick_device(name: str) -> torch.device:
             raise ValueError(device.type)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: not available here; use auto, cpu, cuda, cuda:0 or mps") from error
+        raise UsageError(f"device {name}: not available here; use auto, cpu, cuda, cuda:0 or mps") from error
     return device
 
 
@@ -35,9 +35,9 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
         return torch.bfloat16 if native and device.type != "mps" else torch.float32
     if name not in known:
-        raise UsageError(f"--dtype {name}: use auto, {', '.join(known)}")
+        raise UsageError(f"dtype {name}: use auto, {', '.join(known)}")
     if name == "float16" and device.type == "cpu":
-        raise UsageError("--dtype float16: not on the CPU; use float32 or bfloat16")
+        raise UsageError("dtype float16: not on the CPU; use float32 or bfloat16")
     return known[name]
 
 

@@ -45,11 +45,11 @@ class Engine:
         self.policy = model.policy
         self.times = time_grid(options.steps)
         if options.self_ensemble and not model.codec.linear:
-            raise UsageError("--self-ensemble: the autoencoder of these weights loses by every view; go without")
+            raise UsageError("self-ensemble: the autoencoder of these weights loses by every view; go without")
         step = self.factor * model.params.restorer.multiple
         self.tile_px = max(options.tile_px // step, 1) * step
         if self.tile_px <= OVERLAP_PX:
-            raise UsageError(f"--tile {options.tile_px} is too small: it must exceed {OVERLAP_PX} px")
+            raise UsageError(f"tile {options.tile_px} is too small: it must exceed {OVERLAP_PX} px")
 
     @property
     def tile(self) -> int:

@@ -13,7 +13,7 @@ def require_finite(tensor: Tensor, what: str) -> Tensor:
     Makes no copy: a large picture has no room for one.
     """
     if not is_finite(tensor):
-        raise ImageError(f"{what} is not finite (NaN or infinity); try --dtype float32, or other weights")
+        raise ImageError(f"{what} is not finite (NaN or infinity); try float32, or other weights")
     return tensor
 
 

@@ -51,4 +51,4 @@ def check_options(options: EngineOptions) -> None:
     if options.steps > MOST_STEPS:
         raise UsageError(f"steps: at most {MOST_STEPS}, got {options.steps}")
     if options.solver not in SOLVERS:
-        raise UsageError(f"--solver {options.solver}: use {', '.join(SOLVERS)}")
+        raise UsageError(f"solver {options.solver}: use {', '.join(SOLVERS)}")

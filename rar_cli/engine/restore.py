@@ -103,7 +103,7 @@ def bounds_of(
     """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given,
     and for impossible bounds."""
     if only and keep:
-        raise UsageError("--only and --keep exclude each other: give one of them")
+        raise UsageError("only and keep exclude each other: give one of them")
     wanted = frozenset(only) if only else ALL - frozenset(keep)
     try:
         return Bounds(max_rounds if strength else 0, accept_score, wanted, bool(only), strength)

@@ -48,10 +48,10 @@ def _fitting(picture: Picture, row: Format) -> tuple[Picture, list[str]]:
     if not row.floating:
         picture = as_16_bit(picture) if row.deep else as_8_bit(picture)
     if deep and picture.pixels.dtype == np.uint8:
-        warnings.append(f"{row.name} has 8 bits for each colour: rounded to them; use --format png or tiff to keep all")
+        warnings.append(f"{row.name} has 8 bits for each colour: rounded to them; PNG and TIFF keep all")
     if picture.alpha is not None and not row.alpha:
         picture = replace(picture, alpha=None)
-        warnings.append(f"{row.name} has no alpha channel: it was dropped; use --format png to keep it")
+        warnings.append(f"{row.name} has no alpha channel: it was dropped; PNG keeps it")
     if picture.metadata.icc and "ICC profile" not in row.keeps:
         picture, changed = to_srgb(picture)
         warnings += [f"{row.name} holds no ICC profile: colours were converted to sRGB"] * changed
@@ -76,7 +76,7 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
             return buffer.getvalue(), [*warnings, *(f"metadata not kept ({fault})" for fault in faults[:1])]
         except Exception as error:  # a block of metadata that Pillow does not take, for instance
             faults.append(_one_line(error))
-    raise ImageError(f"cannot be written as {format_name} ({faults[-1]}); try --format png")
+    raise ImageError(f"cannot be written as {format_name} ({faults[-1]}); try PNG")
 
 
 def _fits_when_optimized(image: Image.Image, options: dict[str, Any]) -> bool:

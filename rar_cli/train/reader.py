@@ -18,7 +18,7 @@ from rar_cli.networks.contracts import LinearCodec
 from rar_cli.synthesis.degradations import degrade
 from rar_cli.synthesis.pixels import quantise
 from rar_cli.synthesis.recipes import Recipe, focused_recipe, random_recipe
-from rar_cli.train.data import Photo, crop
+from rar_cli.train.data import OnEach, Photo, crop, unseen
 from rar_cli.types import Degradation
 
 BLURS = (Degradation.MOTION_BLUR, Degradation.BLUR)
@@ -35,7 +35,12 @@ FAINT = 4e-3
 
 
 def fit_reader(
-    tokens: BlurTokens, codec: LinearCodec, photos: Sequence[Photo], seed: int, pictures: int = PICTURES
+    tokens: BlurTokens,
+    codec: LinearCodec,
+    photos: Sequence[Photo],
+    seed: int,
+    on_each: OnEach = unseen,
+    pictures: int = PICTURES,
 ) -> None:
     """Fit reader and condition tokens in place; about ten minutes on two CPU cores at 48,000 pictures."""
     rng, generator = np.random.default_rng([seed, 1]), torch.Generator().manual_seed(seed)
@@ -45,7 +50,8 @@ def fit_reader(
     sides = [side for side in SIDES_PX if side <= max(short)] or [max(short)]
     holding = {side: [photo for photo, least in zip(photos, short, strict=True) if least >= side] for side in sides}
     found, truth = [], []
-    for _ in range(pictures):
+    for number in range(pictures):
+        on_each(number + 1, pictures, "pictures for the blur reader")
         side = sides[int(rng.integers(len(sides)))]
         clean = crop(holding[side][int(rng.integers(len(holding[side])))], side, rng)
         recipe = focused_recipe(rng, FOCUS) if rng.random() < FOCUSED else random_recipe(rng)
@@ -57,7 +63,7 @@ def fit_reader(
     with torch.no_grad():
         reader.usual.copy_(torch.stack([cepstra.mean(0), cepstra.std(0).clamp_min(LEAST_DEVIATION)]))
     measured = reader.measured(cepstra)
-    _regress(reader.describe, measured, kernels, generator)
+    _regress(reader.describe, measured, kernels, generator, on_each)
     with torch.no_grad():
         _whiten(tokens.to_condition, reader.describe(measured))
 
@@ -73,14 +79,17 @@ def kernel_cepstrum(recipe: Recipe, reach: int) -> Tensor:
     return half_plane(torch.fft.irfft2((power + 1e-3).log(), (KERNEL_PX, KERNEL_PX)), reach)
 
 
-def _regress(describe: nn.Module, cepstra: Tensor, kernels: Tensor, generator: torch.Generator) -> None:
+def _regress(
+    describe: nn.Module, cepstra: Tensor, kernels: Tensor, generator: torch.Generator, on_each: OnEach = unseen
+) -> None:
     """Train `describe` under a linear head that predicts the kernels' cepstra."""
     width = describe(cepstra[:1]).shape[-1]
     head = nn.Linear(width, kernels.shape[-1])
     weight = 1.0 / (kernels.std(0) + FAINT)
     optimizer = torch.optim.AdamW([*describe.parameters(), *head.parameters()], lr=1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / 100) * (1.0 - i / STEPS))
-    for _ in range(STEPS):
+    for number in range(STEPS):
+        on_each(number + 1, STEPS, "steps of the blur reader")
         chosen = torch.randint(len(cepstra), (BATCH,), generator=generator)
         loss = ((head(describe(cepstra[chosen])) - kernels[chosen]) * weight).square().mean()
         optimizer.zero_grad()

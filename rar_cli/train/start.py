@@ -13,22 +13,27 @@ from rar_cli.networks.codec import patches_of
 from rar_cli.networks.contracts import is_linear
 from rar_cli.networks.model import Rar, RarParams
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.data import Photo
+from rar_cli.train.data import OnEach, Photo, unseen
 from rar_cli.train.reader import fit_reader
 from rar_cli.train.stages import let_learn
 
 
 def starting_model(
-    config: TrainConfig, warm_start: Path | None, photos: Sequence[Photo], known: RarParams | None = None
+    config: TrainConfig,
+    warm_start: Path | None,
+    photos: Sequence[Photo],
+    known: RarParams | None = None,
+    on_each: OnEach = unseen,
 ) -> Rar:
     """The weights in folder `warm_start`, else a fresh model; ready to train: what the config names learns.
 
-    known: the parameters of a run that is resumed, whose checkpoint brings what would be fitted here.
+    known: the parameters of a run that is resumed, whose checkpoint brings what would be fitted here. on_each: gets
+    what is fitted, one by one.
     """
     if warm_start is None:
         model = Rar(known or config.model, pretrained=True)
         if known is None:
-            _fit(model, config, photos)
+            _fit(model, config, photos, on_each)
     else:
         model = Rar.load(warm_start).requires_grad_(True)
     model.assessor.add_lora()
@@ -52,7 +57,7 @@ def as_begun(model: Rar, config: TrainConfig, accelerator: Accelerator, folder: 
     return Rar.load(folder).to(accelerator.device)
 
 
-def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
+def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo], on_each: OnEach) -> None:
     """Fit a linear codec, and with it the assessor's blur reader where it has one."""
     codec, blur = model.codec, model.assessor.blur
     if not is_linear(codec):
@@ -61,4 +66,4 @@ def _fit(model: Rar, config: TrainConfig, photos: Sequence[Photo]) -> None:
     images = (torch.from_numpy(p).permute(2, 0, 1).float() / 255.0 for p in photos)
     codec.fit(patches_of(images, config.model.codec.factor, max(20, 40_000 // len(photos)), generator))
     if blur is not None:
-        fit_reader(blur, codec, photos, config.seed)
+        fit_reader(blur, codec, photos, config.seed, on_each)

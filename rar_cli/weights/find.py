@@ -40,7 +40,7 @@ def find(name: str) -> Weights:
     if folder is None or not is_there(folder):
         listed = ", ".join(sorted(known)) or "none"
         cure = f"`rar download-weights {name}` fetches it from the hub" if is_hub_id(name) else "or give a folder"
-        raise WeightsError(f"{name or '--weights'}: no such weights here; shipped: {listed}; {cure}")
+        raise WeightsError(f"{name or 'weights'}: no such weights here; shipped: {listed}; {cure}")
     return verify(folder)
 
 

@@ -2,17 +2,30 @@
 const $ = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const tiles = all(".tile");
-const pictures = all(".picture");
 const tileOf = number => document.getElementById("t" + number);
 const HOLD_MS = 220, MOVED_PX = 4;
 let open = null;
 
-/* Large pictures sit in <noscript>, which browsers leave alone while scripts run, until they are looked at. */
-function fill(picture) {
-  for (const holder of all("noscript", picture)) {
-    holder.insertAdjacentHTML("beforebegin", holder.textContent);
-    holder.remove();
+/* Pictures sit in <noscript>, which browsers leave alone while scripts run, until they are looked at. */
+function fill(holder) {
+  holder.insertAdjacentHTML("beforebegin", holder.textContent);
+  holder.remove();
+}
+
+const fillTile = tile => all("noscript", tile).forEach(fill);
+const near = new IntersectionObserver(seen => seen.filter(each => each.isIntersecting).forEach(({ target }) => {
+  near.unobserve(target);
+  fillTile(target);
+}), { rootMargin: "100%" });
+tiles.forEach(tile => near.observe(tile));
+
+function pictureOf(number) {
+  const holder = document.getElementById("n" + number);
+  if (holder) {
+    fill(holder);
+    prepare(document.getElementById("p" + number));
   }
+  return document.getElementById("p" + number);
 }
 
 /* --- press and hold ------------------------------------------------------------------------- */
@@ -58,9 +71,11 @@ function cut(compare, percent) {
   $("input", compare).value = value;
 }
 
-for (const picture of pictures) {
-  const compare = $(".compare", picture);
-  if (!compare || compare.classList.contains("same")) continue;
+function prepare(picture) {
+  showMarks(picture);
+  for (const button of all("[data-walk]", picture)) button.addEventListener("click", () => walk(Number(button.dataset.walk)));
+  const compare = $(".compare:not(.same)", picture);
+  if (!compare) return;
   const drag = event => {
     const box = compare.getBoundingClientRect();
     cut(compare, 100 * (event.clientX - box.left) / box.width);
@@ -77,18 +92,17 @@ function show(picture) {
   document.body.classList.toggle("viewing", Boolean(open));
   $("#page").inert = Boolean(open);
   if (!open) return;
-  fill(open);
   open.classList.add("open");
   const order = visible(), at = order.indexOf(Number(open.id.slice(1)));
   $(".position", open).textContent = `${at + 1} / ${order.length}`;
   for (const button of all("[data-walk]", open)) button.disabled = order[at + Number(button.dataset.walk)] === undefined;
   $(".close", open).focus({ preventScroll: true });
   const next = order[at + 1];
-  if (next !== undefined) setTimeout(() => fill(pictures[next]), 50);
+  if (next !== undefined) setTimeout(pictureOf, 50, next);
 }
 
 function follow() {
-  const target = /^#p\d+$/.test(location.hash) ? document.getElementById(location.hash.slice(1)) : null;
+  const target = /^#p\d+$/.test(location.hash) ? pictureOf(location.hash.slice(2)) : null;
   const left = open;
   show(target);
   if (left && !target) {
@@ -104,7 +118,6 @@ function walk(by) {
 }
 
 addEventListener("hashchange", follow);
-for (const button of all("[data-walk]")) button.addEventListener("click", () => walk(Number(button.dataset.walk)));
 
 /* --- show and order --------------------------------------------------------------------------- */
 const groups = all(".group").map(group => ({ group, heading: $("h2", group).cloneNode(true), members: all(".tile", group) }));
@@ -150,12 +163,12 @@ try { marks = JSON.parse(localStorage.getItem(STORE)) || {}; } catch { /* no sto
 function mark(number, value) {
   if (marks[number] === value) delete marks[number]; else marks[number] = value;
   try { localStorage.setItem(STORE, JSON.stringify(marks)); } catch { /* as above */ }
-  showMarks();
+  showMarks(document);
   if ($("#filter").value.startsWith("mark:")) arrange();
 }
 
-function showMarks() {
-  for (const button of all("[data-mark]")) {
+function showMarks(within) {
+  for (const button of all("[data-mark]", within)) {
     const number = button.closest(".tile, .picture").id.slice(1);
     button.setAttribute("aria-pressed", String(marks[number] === button.dataset.mark));
   }
@@ -164,7 +177,7 @@ function showMarks() {
   $("#marked b").textContent = count;
 }
 
-const shell = (value, end) => Object.keys(marks).filter(n => marks[n] === value && pictures[n]).map(n => pictures[n].getAttribute("data-shell-" + end)).filter(Boolean);
+const shell = (value, end) => Object.keys(marks).filter(n => marks[n] === value && tileOf(n)).map(n => tileOf(n).getAttribute("data-shell-" + end)).filter(Boolean);
 
 function list(what) {
   if (what !== "commands") return shell(what, "after").join("\n");
@@ -190,10 +203,13 @@ async function copy(text) {
   $("#copied").textContent = `${lines} ${lines === 1 ? "line" : "lines"} copied`;
 }
 
-for (const button of all("[data-mark]")) button.addEventListener("click", () => mark(button.closest(".tile, .picture").id.slice(1), button.dataset.mark));
+document.addEventListener("click", event => {
+  const button = event.target.closest("[data-mark]");
+  if (button) mark(button.closest(".tile, .picture").id.slice(1), button.dataset.mark);
+});
 for (const button of all("[data-copy]")) button.addEventListener("click", () => copy(list(button.dataset.copy)));
 $("#marked").addEventListener("click", () => { showLists(); $("#lists").showModal(); });
-$("#forget").addEventListener("click", () => { marks = {}; try { localStorage.removeItem(STORE); } catch { /* as above */ } showMarks(); showLists(); arrange(); $("#lists").close(); });
+$("#forget").addEventListener("click", () => { marks = {}; try { localStorage.removeItem(STORE); } catch { /* as above */ } showMarks(document); showLists(); arrange(); $("#lists").close(); });
 
 /* --- keys ---------------------------------------------------------------------------------------- */
 function blink(on) {
@@ -218,8 +234,11 @@ addEventListener("keydown", event => {
   else if (event.key.toLowerCase() === "p" && number !== undefined) mark(number, "back");
 });
 addEventListener("keyup", event => { if (event.key === " ") blink(false); });
-addEventListener("beforeprint", () => pictures.forEach(fill));
+addEventListener("beforeprint", () => {
+  tiles.forEach(fillTile);
+  tiles.forEach(tile => pictureOf(tile.dataset.index));
+});
 
-showMarks();
+showMarks(document);
 arrange();
-follow();
+addEventListener("DOMContentLoaded", follow); // the pictures come after this script, for the sheet to be there at once

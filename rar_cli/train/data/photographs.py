@@ -16,11 +16,20 @@ from rar_cli.pictures.images import as_8_bit
 
 Photo = NDArray[np.uint8]
 
+OnEach = Callable[[int, int, str], None]
+"""Gets how many are done, how many there are, and what they are; it may raise to end the work."""
+
 NAMED = 3
 """Files left out that are named; of the others their number is said."""
 
 
-def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], None] | None = None) -> list[Photo]:
+def unseen(done: int, total: int, what: str) -> None:
+    """Shows nothing."""
+
+
+def load_photos(
+    folders: Sequence[Path], least_px: int, say: Callable[[str], None] | None = None, on_each: OnEach = unseen
+) -> list[Photo]:
     """All photographs below `folders` whose short side is at least `least_px`, as RGB uint8 (h, w, 3).
 
     say: is told how many files were read and which were left out, and why. Raises UsageError where none is left.
@@ -30,9 +39,9 @@ def load_photos(folders: Sequence[Path], least_px: int, say: Callable[[str], Non
     small: list[str] = []
     unread: list[str] = []
     others = Counter(path.suffix.lower() or "no ending" for path in paths if path.suffix.lower() not in FORMATS)
-    for path in paths:
-        if path.suffix.lower() not in FORMATS:
-            continue
+    readable = [path for path in paths if path.suffix.lower() in FORMATS]
+    for number, path in enumerate(readable, 1):
+        on_each(number, len(readable), "photographs to read")
         try:
             photo = read_photo(path)
         except ImageError as error:

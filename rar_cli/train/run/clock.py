@@ -6,10 +6,11 @@ import time
 
 
 class Clock:
-    """before: seconds that earlier pieces of the run took. hours: how long this one may take; None for no end."""
+    """hours: how long this piece of the run may take, all of it; None for no end. before: seconds that earlier pieces
+    took."""
 
-    def __init__(self, before: float, hours: float | None) -> None:
-        self.before, self.hours = before, hours
+    def __init__(self, hours: float | None, before: float = 0.0) -> None:
+        self.hours, self.before = hours, before
         self.start = time.monotonic()
         self.last: dict[str, float] = {}
 

@@ -16,7 +16,7 @@ from rar_cli.compute.memory import keep_freed
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.data import Batch, Photo, load_photos
+from rar_cli.train.data import Batch, OnEach, StepBatches, load_photos, unseen
 from rar_cli.train.run.checkpoint import model_of
 from rar_cli.train.run.muon import Muon, matrices_of
 from rar_cli.train.run.request import Say, TrainRequest
@@ -28,12 +28,13 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """config: with the model that is trained. body, optimizer: as `accelerator` prepared them. average: None where
-    nothing is averaged."""
+    """config: with the model that is trained. photos: how many there are. batches: what they give. body, optimizer:
+    as `accelerator` prepared them. average: None where nothing is averaged."""
 
     config: TrainConfig
     accelerator: Accelerator
-    photos: list[Photo]
+    photos: int
+    batches: StepBatches
     body: nn.Module
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
@@ -67,15 +68,16 @@ class Body(nn.Module):
         return losses(self.model, batch, stage, *self.begun)
 
 
-def parts_of(config: TrainConfig, request: TrainRequest, say: Say) -> Parts:
+def parts_of(config: TrainConfig, request: TrainRequest, say: Say, on_each: OnEach = unseen) -> Parts:
     """Photographs read, model begun or known from the run that is resumed, everything on its devices."""
     config = replace(config, mixed_precision=precision(config))
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
     least_px = min(crops.context_px for stage in config.stages for crops in stage.crops)
-    photos = load_photos(request.data, least_px, say if accelerator.is_main_process else None)
+    photos = load_photos(request.data, least_px, say if accelerator.is_main_process else None, on_each)
+    batches = StepBatches(photos, config, accelerator.process_index)  # photographs too small are said before any fit
     known = model_of(request.out / "checkpoint") if request.resume else None
-    model = starting_model(config, request.warm_start, photos, known)
+    model = starting_model(config, request.warm_start, photos, known, on_each)
     config = replace(config, model=model.params)
     average = _averaged(model, config.average_decay) if config.average_decay else None
     body: nn.Module = Body(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
@@ -84,7 +86,7 @@ def parts_of(config: TrainConfig, request: TrainRequest, say: Say) -> Parts:
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))
     if average is not None:
         average.module.to(accelerator.device)  # its counter stays: asking a device for it means waiting
-    return Parts(config, accelerator, photos, body, optimizer, average)
+    return Parts(config, accelerator, len(photos), batches, body, optimizer, average)
 
 
 def precision(config: TrainConfig) -> Literal["no", "bf16", "fp16"]:

@@ -38,12 +38,12 @@ class Record:
         self.seen = 0
         self.crops: Tensor | None = None
 
-    def begin(self, step: int) -> None:
-        """Where the run begins or goes on."""
+    def begin(self, step: int, held_out: Tensor | None) -> None:
+        """Where the run begins or goes on, and crops of held-out photographs, where there are some."""
         if self.main:
-            photos, config = len(self.parts.photos), _plain(self.parts.config)
+            photos, config = self.parts.photos, _plain(self.parts.config)
             self.ledger.write("begin", step=step, seconds=self.clock.before, photos=photos, config=config)
-        self.crops = _validation_crops(self.request, self.parts.accelerator.device)
+        self.crops = None if held_out is None else held_out.to(self.parts.accelerator.device)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """What one step lost, until the next line; nothing waits for the device."""
@@ -85,13 +85,14 @@ class Record:
             self.ledger.write("end", step=step, seconds=self.clock.seconds(), finished=finished)
 
 
-def _validation_crops(request: TrainRequest, device: torch.device) -> Tensor | None:
+def validation_crops(request: TrainRequest) -> Tensor | None:
+    """Of a few held-out photographs, where there are some. Raises UsageError where they are too small."""
     if not request.valid:
         return None
     photos = load_photos(request.valid, VALIDATION_PX)
     chosen = photos[:: max(len(photos) // VALIDATION_SPREAD, 1)][:VALIDATION_SPREAD]
     random.Random(0).shuffle(chosen)
-    return centre_crops(chosen[:VALIDATION_PHOTOS], VALIDATION_PX).to(device)
+    return centre_crops(chosen[:VALIDATION_PHOTOS], VALIDATION_PX)
 
 
 def _plain(config: TrainConfig) -> dict[str, object]:

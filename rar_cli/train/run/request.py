@@ -14,9 +14,10 @@ OnStep = Callable[[int, int, str], None]
 class TrainRequest:
     """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
 
-    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint. interrupted: asked after
-    every step; once true, the run leaves a whole state behind and returns, without measuring what it learned. on_step:
-    gets steps done, steps in all and the stage after every step, on the main process.
+    warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint; 0: after one step.
+    interrupted: asked after every step; once true, the run leaves a whole state behind and returns, without measuring
+    what it learned. on_step: gets how many are done, how many there are and what they are: photographs to read, what is
+    fitted, then the steps of each stage, these on the main process alone.
     """
 
     data: Sequence[Path]

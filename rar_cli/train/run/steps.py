@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Sampler
 
-from rar_cli.train.data import Batch, StepBatches, leave_signals_to_the_run
+from rar_cli.train.data import Batch, leave_signals_to_the_run
 from rar_cli.train.run.graphs import graphs_of
 from rar_cli.train.run.parts import Parts
 from rar_cli.train.stages import Losses
@@ -34,7 +34,7 @@ def batches_from(step: int, parts: Parts) -> Generator[Batch]:
     """The batches of all steps from a global one on; close it to let its workers go."""
     config, accelerator = parts.config, parts.accelerator
     loader = DataLoader(
-        StepBatches(parts.photos, config, accelerator.process_index),
+        parts.batches,
         batch_size=None,
         sampler=_From(step, config.total_steps),
         num_workers=config.workers,

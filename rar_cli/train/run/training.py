@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from rar_cli.errors import UsageError
 from rar_cli.train.config import TrainConfig
+from rar_cli.train.data import OnEach
 from rar_cli.train.run.checkpoint import Checkpoint
 from rar_cli.train.run.clock import Clock
 from rar_cli.train.run.outcome import write_weights
 from rar_cli.train.run.parts import Parts, parts_of
-from rar_cli.train.run.record import Record
+from rar_cli.train.run.record import Record, validation_crops
 from rar_cli.train.run.request import Say, TrainRequest
 from rar_cli.train.run.steps import Steps, batches_from
 
@@ -19,13 +21,17 @@ AGREE_EVERY = 20
 
 
 def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
-    """Train, and return the folder of the averaged weights (`out/weights`)."""
-    parts = parts_of(config, request, say)
+    """Train, and return the folder of the averaged weights (`out/weights`).
+
+    Raises KeyboardInterrupt where it is interrupted before the first step, and UsageError where the hours end there.
+    """
+    clock = Clock(request.hours)
+    held_out = validation_crops(request)
+    parts = parts_of(config, request, say, _on_the_way(request, clock))
     state = Checkpoint(request.out / "checkpoint", parts.accelerator, parts.body, parts.average, parts.optimizer)
-    step, seconds = state.load() if request.resume else (0, 0.0)
-    clock = Clock(seconds, request.hours)
+    step, clock.before = state.load() if request.resume else (0, 0.0)
     record = Record(parts, request, clock, say)
-    record.begin(step)
+    record.begin(step, held_out)
     learn, stage_name = Steps(parts), ""
     with closing(batches_from(step, parts)) as batches:
         for batch in batches:
@@ -36,7 +42,7 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
             step += 1
             record.step(step, stage_name, rate)
             if request.on_step is not None and record.main:
-                request.on_step(step, config.total_steps, stage_name)
+                request.on_step(step, config.total_steps, f"stage {stage_name}")
             if not _together(parts, step):
                 continue
             if parts.agreed(clock.due("checkpoint", config.checkpoint_minutes)):
@@ -52,6 +58,20 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
     folder = write_weights(parts, request.out)
     record.end(step)
     return folder
+
+
+def _on_the_way(request: TrainRequest, clock: Clock) -> OnEach:
+    """Shows what is read and fitted before the first step. An end there leaves nothing to save."""
+
+    def each(done: int, total: int, what: str) -> None:
+        if request.on_step is not None:
+            request.on_step(done, total, what)
+        if request.interrupted():
+            raise KeyboardInterrupt
+        if request.hours and clock.over():
+            raise UsageError(f"the hours ended before the first step, with {done} of {total} {what}; allow more")
+
+    return each
 
 
 def _together(parts: Parts, step: int) -> bool:
