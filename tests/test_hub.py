@@ -55,7 +55,7 @@ def test_a_name_of_the_hub_is_fetched_once_and_verified(weights_dir, monkeypatch
     from rar_cli.weights.find import find
 
     monkeypatch.setenv("RAR_WEIGHTS", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda **options: None)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda **options: pytest.fail("asked"))
     monkeypatch.setattr("rar_cli.weights.download.download", lambda name: [find(str(weights_dir))])
     assert isinstance(rar.Rar.from_pretrained("me/mine"), rar.Rar)
     with pytest.raises(WeightsError, match="rar download-weights me/mine"):

@@ -36,12 +36,18 @@ class HubModel(ModelHubMixin, library_name="rar-cli", tags=["image-restoration"]
         write_manifest(save_directory, save_directory.name, LICENCE, "saved by save_pretrained")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
-        """A folder, shipped weights, or owner/name of the hub, fetched on the first use. Raises WeightsError."""
-        if options.get("revision") is not None:
+    def from_pretrained(  # type: ignore[override] # of the mixin's options those that mean something here
+        cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, local_files_only: bool = False
+    ) -> Self:
+        """A folder, shipped weights, or owner/name of the hub, fetched on the first use. Raises WeightsError.
+
+        Not the mixin's own, which asks the hub for a config first, and fails where there is no network.
+        """
+        model_id = str(pretrained_model_name_or_path)
+        if revision is not None:
             raise WeightsError(f"{model_id}: a revision cannot be chosen; download it and give the folder")
         if is_hub_id(model_id) and not Path(model_id).is_dir() and cached(model_id) is None:
-            if options.get("local_files_only"):
+            if local_files_only:
                 raise WeightsError(f"{model_id}: not here; `rar download-weights {model_id}` fetches it")
             from rar_cli.weights.download import download
 
