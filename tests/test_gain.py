@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import spearmanr
 
 from rar_cli.engine.engine import Engine
@@ -249,10 +250,12 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     monkeypatch.setattr("rar_cli.train.gain.harvest.SHARD", 8)
     monkeypatch.setattr("rar_cli.train.gain.pictures.SIDES", (32,))
     monkeypatch.setattr("rar_cli.train.gain.pictures.BATCH_PIXELS", 4 * 32**2)
-    monkeypatch.setattr("rar_cli.train.gain.refit.load_photos", lambda folders, least, say: photos)
+    monkeypatch.setattr("rar_cli.train.gain.refit.load_photos", lambda folders, least, say, each: photos)
     told = []
     request = GainRequest([tmp_path], weights_dir, tmp_path / "out", [], 1.0, lambda: len(told) > 4)
-    folder = refit(request, told.append)
+    shown = []
+    folder = refit(replace(request, on_each=lambda *each: shown.append(each)), told.append)
+    assert {what for *_, what in shown} == {"seconds of harvest", "epochs of the heads"}
     loaded = Rar.load(folder)
     assert isinstance(loaded.policy, GainPolicy)
     (restored,) = restore(Engine(loaded, CPU), torch.rand(1, 3, 32, 32))
@@ -265,6 +268,20 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     torch.testing.assert_close(after.assess(latent).severities, before.assess(latent).severities, atol=5e-3, rtol=0)
     ledger = [json.loads(line) for line in (tmp_path / "out" / "training.jsonl").read_text().splitlines()]
     assert {"expected gain", "remove everything once"} <= set(ledger[-1]["figures"]["policies"])
+
+
+def test_a_signal_while_photographs_are_read_ends_it_and_what_is_done_is_counted(
+    busy, weights_dir, photos, tmp_path, monkeypatch
+):
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(tmp_path / f"{number}.png")
+    seen = []
+    request = GainRequest(
+        [tmp_path], weights_dir, tmp_path / "out", [], 1.0, lambda: len(seen) > 1, lambda *each: seen.append(each)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        refit(request, print)
+    assert seen == [(1, 3, "photographs to read"), (2, 3, "photographs to read")]
 
 
 def test_ranks_correlate_as_scipy_has_it():

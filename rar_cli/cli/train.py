@@ -63,7 +63,7 @@ def train_command(
         say: Callable[[str], None] = (lambda text: None) if quiet else note
         if gain:
             check_own(out, "--out", ("harvest",))
-            _refit(data, valid or [], warm_start or "rar-s", out, hours, say)
+            _refit(data, valid or [], warm_start or "rar-s", out, hours, None if quiet else say)
             return
         first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks for all
         if resume:
@@ -78,9 +78,7 @@ def train_command(
             try:
                 echo(str(run_training(settings, request, say)))
             except KeyboardInterrupt:
-                if stop.signal is None:
-                    raise
-                say("rar: ended before the first step; there is nothing to save")
+                _ended_early(stop)
         if stop.signal is not None:
             raise typer.Exit(128 + stop.signal)
 
@@ -104,17 +102,26 @@ def _interrupted(stop: Stop) -> bool:
     return stop.signal is not None
 
 
+def _ended_early(stop: Stop) -> None:
+    """Say it where a signal did it."""
+    if stop.signal is None:
+        raise KeyboardInterrupt
+    note("rar: ended before the first step; there is nothing to save")
+
+
 def _refit(
-    data: list[Path], valid: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None]
+    data: list[Path], valid: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None] | None
 ) -> None:
-    """`--gain`: a signal ends the harvest, and what there is of it is fitted."""
+    """`--gain`: a signal ends the harvest, and what there is of it is fitted. say: None is quiet."""
     from rar_cli.train.gain.refit import GainRequest, refit
     from rar_cli.weights.find import find
 
-    with signals() as stop:
-        folder = find(weights).folder
-        long = 1.0 if hours is None else hours
-        request = GainRequest(data, folder, out, valid, long, lambda: stop.signal is not None)
-        echo(str(refit(request, say)))
+    with signals() as stop, steps_shown(say is None, None) as on_step:
+        long, interrupted = 1.0 if hours is None else hours, partial(_interrupted, stop)
+        request = GainRequest(data, find(weights).folder, out, valid, long, interrupted, on_step)
+        try:
+            echo(str(refit(request, say or (lambda text: None))))
+        except KeyboardInterrupt:
+            _ended_early(stop)
     if stop.signal is not None:
         raise typer.Exit(128 + stop.signal)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rar_cli.errors import UsageError
 from rar_cli.networks.gain import QUANTILES, GainHeads, GainMember
+from rar_cli.train.data import OnEach, unseen
 from rar_cli.train.gain.truth import quality_to_score
 
 EPOCHS, BATCH, RATE, DECAY = 12, 128, 1.5e-3, 0.05
@@ -72,16 +73,23 @@ def read_harvest(folders: Sequence[Path]) -> Harvest:
     return Harvest({name: torch.cat(each) for name, each in parts.items()}, tuple(kinds), tuple(sources))
 
 
-def fit_heads(heads: GainHeads, harvest: Harvest, learned: Tensor, epochs: int = EPOCHS, onward: bool = False) -> None:
+def fit_heads(
+    heads: GainHeads,
+    harvest: Harvest,
+    learned: Tensor,
+    epochs: int = EPOCHS,
+    onward: bool = False,
+    on_each: OnEach = unseen,
+) -> None:
     """Learn from the moves that begin in `learned` states (a mask over states), every member from its own seed.
 
-    onward: from what the heads know already; else anew.
+    onward: from what the heads know already; else anew. on_each: called after every epoch.
     """
     features = harvest["features"].float()
     if not onward:
         heads.mean.copy_(features[learned].mean(0))
         heads.spread.copy_(features[learned].std(0) + 1e-3)
-    plan = Schedule(epochs, ONWARD_RATE if onward else RATE, onward)
+    plan = Schedule(epochs, ONWARD_RATE if onward else RATE, onward, on_each)
     normed = ((features - heads.mean) / heads.spread).clamp(-6.0, 6.0)
     moves = learned[harvest["before"]].nonzero()[:, 0]
     known = [parameter.detach().clone() for parameter in heads.parameters()]
@@ -100,6 +108,7 @@ class Schedule:
     epochs: int
     rate: float
     onward: bool
+    on_each: OnEach
 
 
 def _fit_member(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor, seed: int, plan: Schedule) -> None:
@@ -111,13 +120,14 @@ def _fit_member(member: GainMember, harvest: Harvest, normed: Tensor, moves: Ten
     optimizer = torch.optim.AdamW(member.parameters(), plan.rate, weight_decay=DECAY)
     steps = plan.epochs * -(-len(moves) // BATCH)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.rate, total_steps=steps, pct_start=0.1)
-    for _ in range(plan.epochs):
+    for epoch in range(plan.epochs):
         for batch in torch.split(moves[torch.randperm(len(moves))], BATCH):
             optimizer.zero_grad()
             _loss(member, harvest, normed, batch).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(member.parameters(), 5.0)
             optimizer.step()
             rates.step()
+        plan.on_each(epoch + 1, plan.epochs, "epochs of the heads")
 
 
 def _loss(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from rar_cli.errors import UsageError
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.gain import GainHeads
 from rar_cli.networks.model import Rar
-from rar_cli.train.data import load_photos
+from rar_cli.train.data import OnEach, load_photos, unseen
 from rar_cli.train.gain.figures import chosen_prices, figures, inputs_of, said_by
 from rar_cli.train.gain.harvest import harvest, origin_of
 from rar_cli.train.gain.heads import fit_heads, held_out, read_harvest
@@ -38,7 +38,8 @@ class GainRequest:
     """data: photographs that no other part was trained on, best of all. weights: a folder to refit. out: where the
     harvest and the new weights go. valid: photographs on which prices are chosen and figures taken; without them a
     fifth of the data is held out for both. hours: of harvesting, a fifth of it for valid; 0 fits what is there.
-    interrupted: ends the harvest early.
+    interrupted: ends the harvest early. on_each: called with how many of how many photographs, seconds and epochs are
+    done.
     """
 
     data: Sequence[Path]
@@ -47,10 +48,14 @@ class GainRequest:
     valid: Sequence[Path] = ()
     hours: float = 1.0
     interrupted: Callable[[], bool] = lambda: False
+    on_each: OnEach | None = None
 
 
 def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
-    """Harvest, fit, choose prices, and return the folder of the new weights."""
+    """Harvest, fit, choose prices, and return the folder of the new weights.
+
+    Raises KeyboardInterrupt where it is interrupted before there is anything to fit.
+    """
     model = Rar.load(request.weights)
     shards, valid = request.out / "harvest", request.out / "valid"
     share = VALID_SHARE if request.valid else 0.0
@@ -59,23 +64,43 @@ def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
     if request.hours > 0 and request.valid:
         _gather(model, request, request.valid, valid, share, say)
     judged = [valid] if any(valid.glob("shard-*.safetensors")) else []  # an interrupted harvest may have none
-    return fitted(model, [shards], judged, request.out, say)
+    return fitted(model, [shards], judged, request.out, say, request.on_each or unseen)
 
 
 def _gather(
     model: Rar, request: GainRequest, folders: Sequence[Path], out: Path, share: float, say: Callable[[str], None]
 ) -> None:
     """Harvest for a share of the hours."""
-    photos = load_photos(folders, min(SIDES), say)
-    until = time.monotonic() + share * request.hours * 3600
-    done = harvest(
-        Engine(copy.deepcopy(model), EngineOptions()), lambda first: pictures(photos, first), out,
-        lambda: time.monotonic() > until or request.interrupted(), say, origin_of(model, photos),
-    )  # fmt: skip
+    on_each = request.on_each or unseen
+
+    def reading(done: int, total: int, what: str) -> None:
+        on_each(done, total, what)
+        if request.interrupted() and not any((request.out / "harvest").glob("shard-*.safetensors")):
+            raise KeyboardInterrupt
+
+    photos = load_photos(folders, min(SIDES), say, reading)
+    seconds, begun = share * request.hours * 3600, time.monotonic()
+
+    def over() -> bool:
+        gone = time.monotonic() - begun
+        if request.interrupted() or gone > seconds:
+            return True
+        on_each(round(gone), round(seconds), "seconds of harvest")
+        return False
+
+    engine, origin = Engine(copy.deepcopy(model), EngineOptions()), origin_of(model, photos)
+    done = harvest(engine, lambda first: pictures(photos, first), out, over, say, origin)
     say(f"harvest: {done} pictures in {out}")
 
 
-def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path, say: Callable[[str], None]) -> Path:
+def fitted(
+    model: Rar,
+    shards: Sequence[Path],
+    valid: Sequence[Path],
+    out: Path,
+    say: Callable[[str], None],
+    on_each: OnEach = unseen,
+) -> Path:
     """Weights with heads learned from shards; prices are chosen and figures taken on the shards of `valid`.
 
     Heads that are there already learn onward, and their prices stay. Without shards of `valid`, a fifth of the
@@ -88,7 +113,7 @@ def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path,
     heads = grown.assessor.gain
     assert isinstance(heads, GainHeads)
     everything, begun = torch.ones(gathered.states, dtype=torch.bool), copy.deepcopy(heads.state_dict())
-    fit_heads(heads, gathered, everything if valid else ~tested, onward=onward)
+    fit_heads(heads, gathered, everything if valid else ~tested, onward=onward, on_each=on_each)
     said = said_by(heads, judged)
     if not onward:
         grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
@@ -98,7 +123,7 @@ def fitted(model: Rar, shards: Sequence[Path], valid: Sequence[Path], out: Path,
     say(f"gain: {json.dumps(_plain(found['policies']))}")
     if not valid:
         heads.load_state_dict(begun)
-        fit_heads(heads, gathered, everything, onward=onward)
+        fit_heads(heads, gathered, everything, onward=onward, on_each=on_each)
     folder = out / "weights"
     grown.save(folder, torch.float16)
     write_manifest(folder, "rar-s", LICENCE, "trained by rar train; see training.jsonl")
