@@ -91,9 +91,8 @@ def test_only_the_first_round_is_cheaper_for_what_is_named():
 
 @pytest.mark.slow
 def test_plans_come_in_one_order_in_every_process():
-    script = (
-        "from tests.test_policy import SEEN, ALL, candidates; print([sorted(p.remove) for p in candidates(SEEN, ALL)])"
-    )
+    begin = "from tests.loop.test_policy import SEEN, ALL, candidates"
+    script = f"{begin}; print([sorted(p.remove) for p in candidates(SEEN, ALL)])"
     runs = [
         subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT,
                        capture_output=True, text=True, check=True).stdout

@@ -10,9 +10,9 @@ from rar_cli.engine.places import places
 from rar_cli.engine.restore import assess, restore
 from rar_cli.report.figures import heatmap
 from tests.conftest import ROOT
+from tests.engine.test_borders import bordered, scene
+from tests.engine.test_engine import policy
 from tests.fakes import CPU
-from tests.test_borders import bordered, scene
-from tests.test_engine import policy
 
 
 def coded(quality, rows=0, columns=0, side=200):

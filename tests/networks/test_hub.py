@@ -14,7 +14,7 @@ import torch
 import rar_cli as rar
 from rar_cli.errors import WeightsError
 from tests.servers import Server
-from tests.test_download import publish
+from tests.weights.test_download import publish
 
 
 def same(a, b):
