@@ -14,6 +14,7 @@ from PIL import Image
 import rar_cli as rar
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.loop.policy import FixedPolicy
+from rar_cli.pictures import decoding
 from rar_cli.types import DEGRADATIONS, Bounds, Degradation, Plan
 from tests.conftest import ROOT
 
@@ -281,6 +282,18 @@ def test_what_a_pil_picture_says_of_itself_may_be_broken(content, tmp_path, info
     rar.restore(told(**info), engine=content).save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (8, 8)
+
+
+def test_a_pil_picture_too_large_for_rar_or_for_the_memory_is_said_so(engine, monkeypatch):
+    def full(self):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "copy", full)
+    with pytest.raises(ImageError, match="does not fit into memory"):
+        rar.restore(Image.new("RGB", (8, 8)), engine=engine)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 63)
+    with pytest.raises(ImageError, match="8x8 exceeds"):
+        rar.restore(Image.new("RGB", (8, 8)), engine=engine)
 
 
 def test_a_pil_picture_is_left_as_it_is_and_read_as_its_file_would_be(content, photo):
