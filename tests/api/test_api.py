@@ -264,6 +264,7 @@ def closed():
         (lambda e: rar.restore(Image.new("I", (8, 8)), engine=e), ImageError, "mode I (32 bit)"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", True), UsageError, "1 to 100"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=True, engine=e), UsageError, "got True"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=torch.tensor(2.5), engine=e), UsageError, "whole"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5), accept=True, engine=e), UsageError, "got True"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],
