@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import index
 from typing import TYPE_CHECKING, SupportsIndex
 
 if TYPE_CHECKING:
@@ -82,6 +83,15 @@ class Gain:
     low_db: float
 
 
+def _is_whole(value: SupportsIndex) -> bool:
+    """Whether it is a whole number; arrays and tensors of other values have an `__index__`, too, which raises."""
+    try:
+        index(value)
+    except TypeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a user allows. wanted: what may be removed. named: whether the user named it, and so has seen it.
@@ -99,7 +109,7 @@ class Bounds:
         number = isinstance(accept, int | float) and not isinstance(accept, bool)
         if accept is not None and not (number and 0.0 <= accept <= 100.0):
             raise ValueError(f"accept: must lie in 0 to 100, got {accept!r:.40}")
-        if isinstance(self.max_rounds, bool) or not isinstance(self.max_rounds, SupportsIndex):
+        if isinstance(self.max_rounds, bool) or not _is_whole(self.max_rounds):
             raise TypeError(f"max_rounds: must be a whole number, 0 or more, got {self.max_rounds!r:.40}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds: must be 0 or more, got {self.max_rounds}")

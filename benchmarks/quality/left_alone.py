@@ -27,6 +27,7 @@ from rar_cli.types import ALL
 SCALES = (1, 2, 4)
 """How many times smaller."""
 SMALLEST_PX = 120
+"""Short side of the smallest scale; photographs too small for that are left out."""
 VISIBLE_DB = 45.0
 """Below it people see a change."""
 
@@ -69,6 +70,8 @@ def main() -> None:
         found = [change(engine, reduced(photo, scale)) for scale in SCALES]
         rows.append([psnr for _, psnr in found])
         print(json.dumps({"photo": name, **{f"1/{s}": row for s, row in zip(SCALES, found, strict=True)}}))
+    if not rows:
+        raise SystemExit(f"{options.photos}: no photograph of at least {SMALLEST_PX * SCALES[-1]} px")
     untouched = np.asarray([[psnr is None for psnr in row] for row in rows])
     visible = np.asarray([[psnr is not None and psnr < VISIBLE_DB for psnr in row] for row in rows])
     print(

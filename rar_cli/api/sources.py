@@ -81,6 +81,8 @@ def _given(source: Source, name: str) -> Given:
             return Given(named, _from_pil(source), "pil")
         except RarError as error:
             raise ImageError(f"{named}: {error}") from error
+        except MemoryError:
+            raise
         except Exception as error:  # closed, or its file is damaged: Pillow raises many kinds
             raise ImageError(f"{named}: cannot be read ({' '.join(str(error).split())[:200]}); open it anew") from error
     if isinstance(source, Tensor):

@@ -19,7 +19,7 @@ BAR_EVERY_S, LINE_EVERY_S = 0.5, 5.0
 
 
 class StepBar:
-    """Gets every photograph, then every step. The remaining time is that of all of them, and that of the hours."""
+    """Gets every photograph, then every step. Shows what is left of these, and of the hours where they are bounded."""
 
     def __init__(self, hours: float | None) -> None:
         self.hours, self.begun = hours, time.monotonic()
@@ -28,7 +28,7 @@ class StepBar:
         self.bar: tqdm[None] | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        if self.bar is None or total != self.bar.total or done <= self.bar.n:  # other things are counted now
+        if self.bar is None or total != self.bar.total or done < self.bar.n:  # other things are counted now
             self.close()
             self.bar = self._open(done, total)
         self.bar.set_description_str(f"train, {what}", refresh=False)
@@ -50,7 +50,7 @@ class StepBar:
 
         shown = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}"
         return tqdm(
-            total=total, initial=done - 1, unit="", mininterval=BAR_EVERY_S, leave=False,
+            total=total, initial=max(done - 1, 0), unit="", mininterval=BAR_EVERY_S, leave=False,
             file=sys.stderr if self.terminal else io.StringIO(), bar_format=None if self.terminal else shown,
         )  # fmt: skip
 

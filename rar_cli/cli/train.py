@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from rar_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from rar_cli.jobs.logs.book import Stop
+    from rar_cli.train.data import OnEach
 
 
 def train_command(
@@ -71,16 +73,9 @@ def train_command(
         elif first:
             check_empty(out, "--out", "go on with --resume, or choose another folder")
         begin = find(warm_start).folder if warm_start else None
-        with signals() as stop, steps_shown(quiet or not first, hours) as on_step:
-            validation = tuple(valid or ())
-            interrupted = partial(_interrupted, stop)
-            request = TrainRequest(data, out, validation, begin, resume, hours, interrupted, on_step)
-            try:
-                echo(str(run_training(settings, request, say)))
-            except KeyboardInterrupt:
-                _ended_early(stop)
-        if stop.signal is not None:
-            raise typer.Exit(128 + stop.signal)
+        with _stoppable(quiet or not first, hours) as (interrupted, on_step):
+            request = TrainRequest(data, out, tuple(valid or ()), begin, resume, hours, interrupted, on_step)
+            echo(str(run_training(settings, request, say)))
 
 
 IDLE_WITH_GAIN = {
@@ -102,11 +97,18 @@ def _interrupted(stop: Stop) -> bool:
     return stop.signal is not None
 
 
-def _ended_early(stop: Stop) -> None:
-    """Say it where a signal did it."""
-    if stop.signal is None:
-        raise KeyboardInterrupt
-    note("rar: ended before the first step; there is nothing to save")
+@contextmanager
+def _stoppable(quiet: bool, hours: float | None) -> Iterator[tuple[Callable[[], bool], OnEach | None]]:
+    """Gives (whether a signal came, what to call as the work goes on). A signal has an exit code of its own."""
+    with signals() as stop, steps_shown(quiet, hours) as on_each:
+        try:
+            yield partial(_interrupted, stop), on_each
+        except KeyboardInterrupt:  # before there was anything to save, or by a second signal
+            if stop.signal is None:
+                raise
+            note("rar: ended at once; nothing more is saved")
+    if stop.signal is not None:
+        raise typer.Exit(128 + stop.signal)
 
 
 def _refit(
@@ -116,12 +118,7 @@ def _refit(
     from rar_cli.train.gain.refit import GainRequest, refit
     from rar_cli.weights.find import find
 
-    with signals() as stop, steps_shown(say is None, None) as on_step:
-        long, interrupted = 1.0 if hours is None else hours, partial(_interrupted, stop)
-        request = GainRequest(data, find(weights).folder, out, valid, long, interrupted, on_step)
-        try:
-            echo(str(refit(request, say or (lambda text: None))))
-        except KeyboardInterrupt:
-            _ended_early(stop)
-    if stop.signal is not None:
-        raise typer.Exit(128 + stop.signal)
+    with _stoppable(say is None, None) as (interrupted, on_each):
+        long = 1.0 if hours is None else hours
+        request = GainRequest(data, find(weights).folder, out, valid, long, interrupted, on_each)
+        echo(str(refit(request, say or (lambda text: None))))

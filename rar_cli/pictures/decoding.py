@@ -65,9 +65,9 @@ def from_pillow(image: Image.Image) -> Picture:
 
     Raises ImageError for modes that hold no colours, and whatever Pillow raises on damage.
     """
+    _refuse_sizes(image.width, image.height, 1)  # of several frames, the one that the caller chose
     own = image.copy()  # loads the pixels, and by that turns a TIFF
     metadata, orientation = metadata_of(own.getexif, own.info, "")
-    _refuse_sizes(own.width, own.height, 1)
     return _upright(_decode(own, metadata), orientation)
 
 

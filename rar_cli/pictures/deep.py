@@ -125,14 +125,12 @@ def encode_png(picture: Picture) -> bytes:
     if not done:
         raise ImageError("cannot be written as 16-bit PNG")
     chunks = [(name, bytes(body)) for name, body, *_ in png_texts(m).chunks]
-    return with_chunks(data.tobytes(), chunks + ([density_chunk(m.dpi)] if m.dpi else []))
+    return with_chunks(data.tobytes(), [*m.colour, *chunks, *([density_chunk(m.dpi)] if m.dpi else [])])
 
 
 def png_texts(metadata: Metadata) -> PngImagePlugin.PngInfo:
-    """Texts, comments, IPTC and what is said of colours, as chunks of a PNG."""
+    """Texts, comments and IPTC as chunks of a PNG."""
     info = PngImagePlugin.PngInfo()
-    for name, body in metadata.colour:
-        info.add(name, body)
     for key, value in metadata.text:
         if key != "Software" or not metadata.software:
             info.add_text(key, value, zip=len(value) > 1024)

@@ -16,7 +16,7 @@ from rar_cli.pictures.deep import encode_png, encode_tiff, png_texts
 from rar_cli.pictures.formats import BY_NAME, Format, openers
 from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
 from rar_cli.pictures.quiet import hush
-from rar_cli.pictures.tags.blocks import fits_jpeg, jpeg_markers
+from rar_cli.pictures.tags.blocks import fits_jpeg, jpeg_markers, with_chunks
 from rar_cli.pictures.tags.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XMP, Metadata, tiff_tags
 
 
@@ -73,7 +73,10 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
             if options.get("optimize") and not _fits_when_optimized(image, options):
                 del options["optimize"]
             image.save(buffer, format_name, **options, **_metadata_options(metadata, format_name))
-            return buffer.getvalue(), [*warnings, *(f"metadata not kept ({fault})" for fault in faults[:1])]
+            data = buffer.getvalue()
+            if format_name == "PNG":
+                data = with_chunks(data, metadata.colour)  # Pillow leaves out mDCV and cLLI
+            return data, [*warnings, *(f"metadata not kept ({fault})" for fault in faults[:1])]
         except Exception as error:  # a block of metadata that Pillow does not take, for instance
             faults.append(_one_line(error))
     raise ImageError(f"cannot be written as {format_name} ({faults[-1]}); try PNG")
@@ -174,7 +177,7 @@ def _fitting_markers(metadata: Metadata) -> tuple[Metadata, list[str]]:
     exif, xmp, iptc = metadata.exif or b"", metadata.xmp or b"", metadata.iptc or b""
     blocks = {"EXIF": (exif,), "XMP": (xmp,), "IPTC": (iptc,), "comment": metadata.comments}
     large = [name for name, each in blocks.items() if not all(map(fits_jpeg, each))]
-    fitting = replace(metadata, exif=exif * fits_jpeg(exif) or None, xmp=xmp * fits_jpeg(xmp) or None)
+    fitting = replace(metadata, exif=exif if fits_jpeg(exif) else None, xmp=xmp if fits_jpeg(xmp) else None)
     return fitting, [f"{', '.join(large)} too large for JPEG: dropped"] if large else []
 
 

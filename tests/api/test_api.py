@@ -14,6 +14,7 @@ from PIL import Image
 import rar_cli as rar
 from rar_cli.errors import ImageError, UsageError
 from rar_cli.loop.policy import FixedPolicy
+from rar_cli.pictures import decoding
 from rar_cli.types import DEGRADATIONS, Bounds, Degradation, Plan
 from tests.conftest import ROOT
 
@@ -263,6 +264,7 @@ def closed():
         (lambda e: rar.restore(Image.new("I", (8, 8)), engine=e), ImageError, "mode I (32 bit)"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save("x.jpg", True), UsageError, "1 to 100"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=True, engine=e), UsageError, "got True"),
+        (lambda e: rar.restore(torch.zeros(3, 5, 5), max_rounds=torch.tensor(2.5), engine=e), UsageError, "whole"),
         (lambda e: rar.restore(torch.zeros(3, 5, 5), accept=True, engine=e), UsageError, "got True"),
         (lambda e: rar.restore(np.zeros((8, 8, 3), np.uint8), engine=e).save(None), UsageError, "NoneType"),
     ],
@@ -281,6 +283,18 @@ def test_what_a_pil_picture_says_of_itself_may_be_broken(content, tmp_path, info
     rar.restore(told(**info), engine=content).save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (8, 8)
+
+
+def test_a_pil_picture_too_large_for_rar_or_for_the_memory_is_said_so(engine, monkeypatch):
+    def full(self):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "copy", full)
+    with pytest.raises(ImageError, match="does not fit into memory"):
+        rar.restore(Image.new("RGB", (8, 8)), engine=engine)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 63)
+    with pytest.raises(ImageError, match="8x8 exceeds"):
+        rar.restore(Image.new("RGB", (8, 8)), engine=engine)
 
 
 def test_a_pil_picture_is_left_as_it_is_and_read_as_its_file_would_be(content, photo):

@@ -257,7 +257,6 @@ def test_what_another_run_is_writing_is_not_swept_and_what_a_killed_one_left_is(
     assert not list((tmp_path / "deep").iterdir())
 
 
-@pytest.mark.slow
 def test_a_file_that_only_looks_like_a_leftover_is_not_swept(rar, folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -267,6 +266,7 @@ def test_a_file_that_only_looks_like_a_leftover_is_not_swept(rar, folder, tmp_pa
     assert [p.name for p in out.glob(".rar-*.part")] == [".rar-notes.part"]
 
 
+@pytest.mark.slow
 def test_shards_give_the_bytes_of_the_whole_run(rar, tmp_path, photo):
     source = tmp_path / "many"
     source.mkdir()

@@ -159,6 +159,18 @@ def test_what_is_read_and_what_is_fitted_have_bars_of_their_own(capsys, monkeypa
     ]  # fmt: skip
 
 
+def test_a_count_that_stands_still_keeps_its_bar(monkeypatch):
+    from rar_cli.cli import steps
+
+    monkeypatch.setattr(steps, "LINE_EVERY_S", 0.0)
+    with steps.steps_shown(quiet=False, hours=None) as on_step:
+        on_step(0, 60, "seconds of harvest")
+        bar = on_step.bar
+        for second in (1, 1, 2):  # two batches in one second
+            on_step(second, 60, "seconds of harvest")
+        assert on_step.bar is bar
+
+
 @pytest.mark.slow
 def test_training_calls_back_after_every_step(photos_dir, tmp_path):
     from rar_cli.train.config import load_config

@@ -185,8 +185,34 @@ def test_a_signal_before_the_first_step_ends_the_run_there(photos_dir, tmp_path,
     command = ["train", "--data", photos_dir, "--config", blurred, "--out", tmp_path / "run"]
     result = CliRunner().invoke(app, [str(part) for part in command])
     assert result.exit_code == 128 + number, result.output
-    assert "ended before the first step; there is nothing to save" in result.stderr
+    assert "ended at once; nothing more is saved" in result.stderr
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+@pytest.mark.slow
+def test_a_second_signal_between_two_steps_says_no_more_than_is_true(photos_dir, tmp_path, monkeypatch):
+    def shown(self, done, total, doing):
+        if doing.startswith("stage"):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rar_cli.cli.steps.StepBar.__call__", shown)
+    command = ["train", "--data", photos_dir, "--config", config_file(tmp_path, steps=2), "--out", tmp_path / "run"]
+    result = CliRunner().invoke(app, [str(part) for part in command])
+    assert result.exit_code == 128 + signal.SIGINT, result.output
+    assert "first step" not in result.stderr
+    assert "ended at once; nothing more is saved" in result.stderr
+
+
+def test_a_signal_while_held_out_photographs_are_read_ends_the_run_there(photos_dir, tmp_path):
+    seen = []
+    request = TrainRequest(
+        [tmp_path / "none"], tmp_path / "run", valid=[photos_dir],
+        interrupted=lambda: len(seen) > 1, on_step=lambda *each: seen.append(each),
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        train(load_config(config_file(tmp_path)), request, print)
+    assert seen == [(1, 4, "photographs to read"), (2, 4, "photographs to read")]
 
 
 def test_the_hours_hold_while_photographs_are_read(photos_dir, tmp_path):

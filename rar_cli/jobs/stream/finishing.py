@@ -45,7 +45,7 @@ class Finish:
         record = record.written(len(data), hashlib.sha256(data).hexdigest(), warnings)
 
         def announce() -> None:
-            self.book.announce(record)  # who has no leave writes no round pictures either
+            self.book.announce(record)  # raises where this worker may not write: no round pictures then
             if self.rounds is not None and rounds:
                 self._write_rounds(item, rounds, record)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 IPTC_RESOURCE = 0x0404
 PNG_IPTC = "Raw profile type iptc"
@@ -35,7 +37,7 @@ def jpeg_markers(iptc: bytes | None, comments: tuple[bytes, ...]) -> bytes:
 
 
 def fits_jpeg(block: bytes) -> bool:
-    """Whether IPTC or a comment fits into one marker."""
+    """Whether EXIF, XMP, IPTC or a comment fits into one marker."""
     return len(block) <= MOST_MARKER - 40
 
 
@@ -92,21 +94,15 @@ def bare_png(data: bytes) -> bytes:
     return PNG_BEGINNING + head + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
-def with_chunks(png: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+def with_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
     """A PNG with more chunks (name, body) behind its header."""
     return png[:33] + b"".join(_chunk(name, body) for name, body in chunks) + png[33:]
 
 
 def early_chunks(png: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """(name, body) of each chunk before the pixels."""
-    chunks, at = [], len(PNG_BEGINNING)
-    while at + 8 <= len(png):
-        size, name = struct.unpack_from(">I4s", png, at)
-        if name == b"IDAT":
-            break
-        chunks.append((name, png[at + 8 : at + 8 + size]))
-        at += 12 + size
-    return tuple(chunks)
+    early = takewhile(lambda each: each[0] != b"IDAT", _chunks(png))
+    return tuple((name, chunk[8:-4]) for name, chunk in early)
 
 
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:
@@ -142,14 +138,13 @@ def _checked(stream: bytes, size: int) -> bytes:
     return stream
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name, all of its bytes) of each chunk; a cut one comes as it is."""
-    chunks, at = [], len(PNG_BEGINNING)
+    at = len(PNG_BEGINNING)
     while at + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
-        chunks.append((name, data[at : at + 12 + size]))
+        yield name, data[at : at + 12 + size]
         at += 12 + size
-    return chunks
 
 
 def box(data: bytes, kind: bytes) -> bytes | None:

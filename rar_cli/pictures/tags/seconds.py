@@ -10,9 +10,8 @@ from rar_cli.pictures.tags.tiff import directories
 MOST_SEARCHED = 65_536
 """Bytes at the beginning of a file of boxes that are searched for its description."""
 
-
-KEPT_RESOURCES = {0x0404, 0x0409, 0x040C, 0x0425}
-"""Photoshop resources: IPTC, previews of the old picture, the sum of the IPTC."""
+UNNAMED_RESOURCES = {0x0404, 0x0409, 0x040C, 0x0425}
+"""Photoshop resources whose loss nobody need know: IPTC is kept apart, previews and its digest would be wrong."""
 
 
 def others_inside(image: Image.Image, data: bytes) -> list[str]:
@@ -44,11 +43,11 @@ def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
 
 
 def _private(image: Image.Image, data: bytes) -> list[str]:
-    """Of JPEG and PNG: signatures, which hold for the old bytes alone, and what other programs keep there."""
+    """Of JPEG and PNG: signatures, which hold for the old bytes alone, and Photoshop's settings."""
     if image.format == "PNG":
         return ["Content Credentials"] * any(name == b"caBX" for name, _ in early_chunks(data))
     signed = any(name == "APP11" and b"jumb" in body[:32] for name, body in getattr(image, "applist", ()))
-    settings = set(image.info.get("photoshop") or {}) - KEPT_RESOURCES
+    settings = set(image.info.get("photoshop") or {}) - UNNAMED_RESOURCES
     return ["Content Credentials"] * signed + ["Photoshop settings (paths, copyright flag, print)"] * bool(settings)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rar_cli.train.config import TrainConfig
-from rar_cli.train.data import load_photos
+from rar_cli.train.data import OnEach, load_photos, unseen
 from rar_cli.train.run.clock import Clock
 from rar_cli.train.run.ledger import Ledger
 from rar_cli.train.run.parts import Parts
@@ -85,11 +85,12 @@ class Record:
             self.ledger.write("end", step=step, seconds=self.clock.seconds(), finished=finished)
 
 
-def validation_crops(request: TrainRequest) -> Tensor | None:
-    """Of a few held-out photographs, where there are some. Raises UsageError where they are too small."""
+def validation_crops(request: TrainRequest, on_each: OnEach = unseen) -> Tensor | None:
+    """Crops (n, 3, h, w) in [0, 1] of a few held-out photographs; None without such. Raises UsageError where all are
+    too small."""
     if not request.valid:
         return None
-    photos = load_photos(request.valid, VALIDATION_PX)
+    photos = load_photos(request.valid, VALIDATION_PX, on_each=on_each)
     chosen = photos[:: max(len(photos) // VALIDATION_SPREAD, 1)][:VALIDATION_SPREAD]
     random.Random(0).shuffle(chosen)
     return centre_crops(chosen[:VALIDATION_PHOTOS], VALIDATION_PX)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rar_cli.train.data import OnEach
+
 Say = Callable[[str], None]
-OnStep = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class TrainRequest:
     warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint; 0: after one step.
     interrupted: asked after every step; once true, the run leaves a whole state behind and returns, without measuring
     what it learned. on_step: gets how many are done, how many there are and what they are: photographs to read, what is
-    fitted, then the steps of each stage, these on the main process alone.
+    fitted, then the steps of each stage. It gets steps on the main process alone.
     """
 
     data: Sequence[Path]
@@ -27,4 +28,4 @@ class TrainRequest:
     resume: bool = False
     hours: float | None = None
     interrupted: Callable[[], bool] = lambda: False
-    on_step: OnStep | None = None
+    on_step: OnEach | None = None

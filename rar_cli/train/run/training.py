@@ -26,8 +26,9 @@ def train(config: TrainConfig, request: TrainRequest, say: Say) -> Path:
     Raises KeyboardInterrupt where it is interrupted before the first step, and UsageError where the hours end there.
     """
     clock = Clock(request.hours)
-    held_out = validation_crops(request)
-    parts = parts_of(config, request, say, _on_the_way(request, clock))
+    on_each = _on_the_way(request, clock)
+    held_out = validation_crops(request, on_each)
+    parts = parts_of(config, request, say, on_each)
     state = Checkpoint(request.out / "checkpoint", parts.accelerator, parts.body, parts.average, parts.optimizer)
     step, clock.before = state.load() if request.resume else (0, 0.0)
     record = Record(parts, request, clock, say)
