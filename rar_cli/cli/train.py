@@ -115,10 +115,11 @@ def _refit(
     data: list[Path], valid: list[Path], weights: str, out: Path, hours: float | None, say: Callable[[str], None] | None
 ) -> None:
     """`--gain`: a signal ends the harvest, and what there is of it is fitted. say: None is quiet."""
+    from rar_cli.train.data import unseen
     from rar_cli.train.gain.refit import GainRequest, refit
     from rar_cli.weights.find import find
 
     with _stoppable(say is None, None) as (interrupted, on_each):
         long = 1.0 if hours is None else hours
-        request = GainRequest(data, find(weights).folder, out, valid, long, interrupted, on_each)
+        request = GainRequest(data, find(weights).folder, out, valid, long, interrupted, on_each or unseen)
         echo(str(refit(request, say or (lambda text: None))))

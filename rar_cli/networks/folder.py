@@ -56,15 +56,22 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ValueError, OSError."""
-    with path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
     try:
-        value = json.loads(text)
+        value = json.loads(read_small_file(path))
     except RecursionError as error:
         raise ValueError(f"{path.name} is nested too deep") from error
-    if not isinstance(value, dict) or len(text) > MOST_BYTES:
-        raise ValueError(f"{path.name} is no JSON object of at most {MOST_BYTES >> 20} MiB")
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} is no JSON object")
     return value
+
+
+def read_small_file(path: Path) -> bytes:
+    """A file that may be without end. Raises ValueError where it is too large, OSError."""
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"{path.name} has more than {MOST_BYTES >> 20} MiB")
+    return text
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

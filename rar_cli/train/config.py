@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rar_cli.errors import UsageError
-from rar_cli.networks.folder import MOST_BYTES, check_types
+from rar_cli.networks.folder import check_types, read_small_file
 from rar_cli.networks.model import RarParams, part_params
 from rar_cli.train.losses import RESTORATION_LOSSES
 from rar_cli.types import DEGRADATIONS, Degradation
@@ -204,8 +204,7 @@ def shipped_config(name: str) -> Path:
 def load_config(path: Path) -> TrainConfig:
     """Read a TOML config. Raises UsageError with the valid names on an unknown key."""
     try:
-        with path.open("rb") as file:  # which may be without end
-            table = tomllib.loads(file.read(MOST_BYTES).decode())
+        table = tomllib.loads(read_small_file(path).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot read the training config ({error})") from error
     try:

@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rar_cli.cli import app, settings
+from rar_cli.networks import folder as weights_folder
 from rar_cli.networks.model import Rar
-from rar_cli.train import config
 from rar_cli.train.run import checkpoint
 from rar_cli.weights.manifest import write_manifest
 from tests.conftest import ROOT
@@ -281,9 +281,11 @@ def test_a_working_folder_that_has_gone_is_said(monkeypatch):
     assert result.stderr.startswith("rar: the working folder cannot be used (No such file or directory);")
 
 
-@pytest.mark.parametrize("text", [b"a = 1\n" * 10_000, b"a = " + b"[" * 100_000, b"\xff", b"\0" * 20_000])
+@pytest.mark.parametrize(
+    "text", [b"a = 1\n" * 10_000, b"a = " + b"[" * 100_000, b"\xff", b"\0" * 20_000, b"#\n" * 10_000]
+)
 def test_settings_and_configs_without_end_or_depth_are_one_line(tmp_path, monkeypatch, text):
-    for module in (settings, config):
+    for module in (settings, weights_folder):
         monkeypatch.setattr(module, "MOST_BYTES", 10_000)
     monkeypatch.chdir(tmp_path)
     for name, command in (("x.toml", ["train", "--dry-run", "--config", "x.toml"]), ("rar.toml", ["assess", "x.png"])):

@@ -48,7 +48,7 @@ class GainRequest:
     valid: Sequence[Path] = ()
     hours: float = 1.0
     interrupted: Callable[[], bool] = lambda: False
-    on_each: OnEach | None = None
+    on_each: OnEach = unseen
 
 
 def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
@@ -64,14 +64,14 @@ def refit(request: GainRequest, say: Callable[[str], None]) -> Path:
     if request.hours > 0 and request.valid:
         _gather(model, request, request.valid, valid, share, say)
     judged = [valid] if any(valid.glob("shard-*.safetensors")) else []  # an interrupted harvest may have none
-    return fitted(model, [shards], judged, request.out, say, request.on_each or unseen)
+    return fitted(model, [shards], judged, request.out, say, request.on_each)
 
 
 def _gather(
     model: Rar, request: GainRequest, folders: Sequence[Path], out: Path, share: float, say: Callable[[str], None]
 ) -> None:
     """Harvest for a share of the hours."""
-    on_each = request.on_each or unseen
+    on_each = request.on_each
 
     def reading(done: int, total: int, what: str) -> None:
         on_each(done, total, what)
