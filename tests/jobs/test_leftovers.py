@@ -34,6 +34,13 @@ def test_the_count_stands_on_stderr_and_not_on_stdout(folder, tmp_path, weights_
         assert "left out" not in CliRunner().invoke(app, [*command, "--quiet"]).stderr
 
 
+def test_a_sidecar_beside_a_named_photograph_counts(folder, tmp_path):
+    for name in ("photo.xmp", "photo.png.xmp", "other.xmp"):
+        (folder / name).write_bytes(b"x")
+    command = ["restore", str(folder / "photo.png"), str(tmp_path / "out.png"), "--dry-run"]
+    assert "2 left out: 2 xmp" in CliRunner().invoke(app, command).stderr
+
+
 def test_excluded_files_do_not_count(folder, tmp_path):
     command = ["restore", str(folder), str(tmp_path / "out"), "--dry-run", "--exclude", "*.gif", "--exclude", "*.part"]
     assert "7 left out: 4 cr2, 2 jp2, 1 GIF" not in (told := CliRunner().invoke(app, command).stderr)

@@ -162,6 +162,19 @@ def test_second_pictures_of_a_jpeg_are_dropped_and_named(photo):
     assert b"MPF\0" not in encoded
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_a_jpeg_is_dropped_and_named(photo, progressive):
+    preview = file_of(Image.fromarray(photo[:8, :8].copy()), "JPEG")  # with an end of its own
+    exif = Image.Exif()
+    exif[0x010E] = "\xff\xd9"
+    data = file_of(Image.fromarray(photo), "JPEG", progressive=progressive, comment=preview, exif=exif)
+    for padding in (b"", b"\0" * 500, b"\xff" * 90):
+        assert again(data + padding, "JPEG")[2] == ()
+    encoded, _, warnings = again(data + b"\0\0\0\x18ftypmp42" + 40 * b"film" + b"\xff\xd9", "JPEG")
+    assert [w for w in warnings if "data behind the picture" in w]
+    assert b"film" not in encoded
+
+
 def test_a_gain_map_is_dropped_with_a_warning_and_xmp_promises_it_no_more(photo):
     gain_map = file_of(Image.fromarray(photo[..., 0]), "JPEG")
     data = file_of(Image.fromarray(photo), "JPEG", xmp=ULTRA_HDR) + gain_map

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections import Counter
 from pathlib import PurePath
 
@@ -24,6 +25,12 @@ class Leftovers:
         own = any(fnmatch.fnmatch(name, pattern) for pattern in OWN)
         if not own and not name.startswith(".") and path.suffix.lower() not in FORMATS:
             self.seen.add(str(path))
+
+    def add_beside(self, photograph: str) -> None:
+        """The sidecars of a named file: what an editor knows of it, which no output gets."""
+        base, ending = os.path.splitext(photograph)
+        if ending and os.path.isfile(photograph):
+            self.seen.update(name for name in (f"{base}.xmp", f"{photograph}.xmp") if os.path.isfile(name))
 
     def __str__(self) -> str:
         """ "9 left out: 4 cr2, 3 gif, 2 jxl"; empty where there is nothing to say."""

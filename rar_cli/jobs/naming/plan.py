@@ -99,6 +99,8 @@ def plan(
     `rar restore photos photos --suffix _r` takes only what is new. Raises UsageError on clashes, on names that cannot
     be, or where nothing is found.
     """
+    for name in inputs:
+        selection.leftovers.add_beside(name)
     try:
         if is_file_target(inputs, output):
             return [_single(inputs[0], output, naming)]

@@ -15,6 +15,8 @@ MOST_MARKER = 65_533
 MOST_PROFILE = 4_000_000
 """Characters of a profile in a PNG that are taken apart."""
 
+START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+
 PIECE = 65_536
 """Bytes of a stream that are looked at together."""
 
@@ -34,6 +36,15 @@ def jpeg_markers(iptc: bytes | None, comments: tuple[bytes, ...]) -> bytes:
     if iptc:
         markers += _marker(0xED, b"Photoshop 3.0\0" + resource(iptc))
     return markers + b"".join(_marker(0xFE, comment) for comment in comments)
+
+
+def behind_jpeg(data: bytes) -> bytes:
+    """What follows the end of a JPEG's first picture, padding apart; empty where no end is found."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != START_OF_SCAN:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # segments may hold previews with ends of their own
+    end = data.find(END_OF_IMAGE, at) if data[at : at + 2] == bytes((0xFF, START_OF_SCAN)) else -1
+    return data[end + 2 :].strip(b"\0\xff") if end >= 0 else b""
 
 
 def fits_jpeg(block: bytes) -> bool:

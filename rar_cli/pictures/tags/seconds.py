@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from PIL import Image
 
-from rar_cli.pictures.tags.blocks import early_chunks
+from rar_cli.pictures.tags.blocks import behind_jpeg, early_chunks
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
 """Bytes at the beginning of a file of boxes that are searched for its description."""
+
+PADDING = 64
+"""Bytes behind a picture that are no content."""
 
 UNNAMED_RESOURCES = {0x0404, 0x0409, 0x040C, 0x0425}
 """Photoshop resources whose loss nobody need know: IPTC is kept apart, previews and its digest would be wrong."""
@@ -26,9 +29,11 @@ def others_inside(image: Image.Image, data: bytes) -> list[str]:
 
 
 def _second_pictures(image: Image.Image, data: bytes) -> str:
-    """Of JPEG: those behind the first; of TIFF: previews and smaller copies."""
+    """Of JPEG: what lies behind the first; of TIFF: previews and smaller copies."""
     if image.format == "MPO":
         return "second picture in the file (preview, gain map, depth or stereo)"
+    if image.format == "JPEG" and len(behind_jpeg(data)) > PADDING:
+        return "data behind the picture (the film of a motion photo, for instance)"
     inside = image.format == "TIFF" and sum(1 for _ in directories(data)) > 1
     return "smaller copies in the file" if inside else ""
 
