@@ -67,14 +67,14 @@ def _by_pillow(picture: Picture, format_name: str, quality: int | None) -> tuple
     options = _options(picture, format_name, quality)
     whole, warnings = _fitting_markers(picture.metadata) if format_name == "JPEG" else (picture.metadata, [])
     faults: list[str] = []
-    for metadata in (whole, Metadata(icc=whole.icc), Metadata()):
+    for metadata in dict.fromkeys((whole, Metadata(icc=whole.icc), Metadata())):  # often two or three are alike
         buffer = io.BytesIO()
         try:
             if options.get("optimize") and not _fits_when_optimized(image, options):
                 del options["optimize"]
             image.save(buffer, format_name, **options, **_metadata_options(metadata, format_name))
             data = buffer.getvalue()
-            if format_name == "PNG":
+            if format_name == "PNG" and metadata.colour:
                 data = with_chunks(data, metadata.colour)  # Pillow leaves out mDCV and cLLI
             return data, [*warnings, *(f"metadata not kept ({fault})" for fault in faults[:1])]
         except Exception as error:  # a block of metadata that Pillow does not take, for instance
