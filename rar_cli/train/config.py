@@ -18,18 +18,9 @@ OptimizerName = Literal["adamw", "muon"]
 Learner = Literal["all", "assessor", "restorer"]
 
 SHARES = (
-    "partial",
-    "at_zero",
-    "focused",
-    "unrolled",
-    "retoned",
-    "grey",
-    "resaved",
-    "camera",
-    "lifelike",
-    "drawn",
+    "partial", "at_zero", "focused", "unrolled", "planned", "retoned", "grey", "resaved", "camera", "lifelike", "drawn",
     "dim",
-)
+)  # fmt: skip
 """Settings of a stage that are shares of its pictures."""
 
 
@@ -59,7 +50,8 @@ class Stage:
     crops: taken in turn, one kind per step, so that the assessor learns what pictures of several sizes
     look like. teacher_forcing: share of pictures conditioned on their true severities, at
     the start and at the end of the stage. unrolled: share of pictures whose starting point is what
-    the model itself made of them. partial: share with partial targets (steering).
+    the model itself made of them. planned: share of those whose first round followed a plan of the policy, one
+    degradation or all but one, and whose memory begins after it. partial: share with partial targets (steering).
     at_zero: share of pictures at t = 0; the others are uniform on the path. focused: share of pictures whose recipe
     is one of `focus` ("haze", or a stack, "haze+rain"), alone or with one other, instead of a random one. keeps: the
     other pictures are held to what the weights that the run began with make of them, not to the truth, so that they
@@ -85,6 +77,7 @@ class Stage:
     decay: float = 0.0
     teacher_forcing: tuple[float, float] = (0.0, 0.0)
     unrolled: float = 0.0
+    planned: float = 0.0
     partial: float = 0.2
     at_zero: float = 0.7
     focused: float = 0.0

@@ -68,14 +68,15 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
         first, chosen = start, batch.unrolled
         start, left = _own_work(model, batch, chosen, start, target)
     assessment = model.assessor(start, remove_mask=batch.remove_mask, severities=_forced(batch, left))
-    severity = severity_loss(assessment.severities, _remaining(batch, left))
+    severity = severity_loss(assessment.severities, _remaining(batch, left), ~batch.planned)
     score = score_loss(assessment.score, _true_score(model, start, clean))
     rank = _rank(model, chosen, assessment.score, start, first, clean)
     cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
     t = cut.each(batch.t)
     z_t = on_path(z_0, z_1, t)
-    told = (cut(first),) if model.params.restorer.memory else ()
+    origin = torch.where(batch.planned[:, None, None, None], start, first)
+    told = (cut(origin),) if model.params.restorer.memory else ()
     v = model.restorer(z_t, t, cut.each(assessment.condition), *told)
     end = velocity_to_target(v, z_t, t)
     if begun is None or not len(batch.kept):
@@ -166,11 +167,14 @@ def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor
 
 
 def _own_work(model: Rar, batch: Batch, chosen: Tensor, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace the chosen pictures (their places) by what the model makes of them in one round."""
+    """Replace the chosen pictures (their places) by what the model makes of them in one round.
+
+    What that round has left of each degradation is not known after a plan that removed another part than the target.
+    """
     left = torch.ones_like(batch.t)
     if not len(chosen):
         return start, left
-    condition = model.assessor(start[chosen], remove_mask=batch.remove_mask[chosen]).condition
+    condition = model.assessor(start[chosen], remove_mask=batch.first_mask[chosen]).condition
     restored = _partly_written(model, model.move(start[chosen], condition))
     left[chosen] = _left(model, restored, start[chosen], target[chosen])
     return start.index_copy(0, chosen, restored.to(start.dtype)), left

@@ -73,7 +73,7 @@ def test_gradients_of_two_unrolled_rounds_reach_every_part(busy):
     clean = torch.rand(2, 3, 32, 32)
     batch = Batch(
         clean=clean, degraded=(clean * 0.5).clamp(0, 1), target=clean,
-        severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), t=torch.zeros(2),
+        severities=torch.rand(2, 9), remove_mask=torch.ones(2, 9), first_mask=torch.ones(2, 9), t=torch.zeros(2),
         forced=torch.zeros(2, dtype=torch.bool), unrolled=torch.zeros(0, dtype=torch.long),
         kept=torch.zeros(0, dtype=torch.long),
         window=torch.rand(2, 1, 2), window_px=16,

@@ -16,7 +16,9 @@ class Batch:
     that anyway, and processes hand over a quarter of the bytes.
 
     clean: fully clean. target: what the restorer is to reach (part of the degradations may stay).
-    severities, remove_mask: (b, degradations). t: (b,). forced: (b,) bool. unrolled, kept: (k,), their places.
+    severities, remove_mask: (b, degradations). first_mask: (b, degradations), what the round before removed where
+    there was one; another than remove_mask where a plan of the policy came first. t: (b,). forced: (b,) bool.
+    unrolled, kept: (k,), their places.
     window: (b, n, 2) y, x of each picture's n windows in [0, 1) of the free range, their side `window_px`.
     """
 
@@ -25,6 +27,7 @@ class Batch:
     target: Tensor
     severities: Tensor
     remove_mask: Tensor
+    first_mask: Tensor
     t: Tensor
     forced: Tensor
     unrolled: Tensor
@@ -43,6 +46,11 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Called by the data loader on CUDA, for copies that overlap."""
         return self.each(Tensor.pin_memory)
+
+    @property
+    def planned(self) -> Tensor:
+        """(b,) bool, where a round came before that removed a part."""
+        return (self.first_mask != self.remove_mask).any(1)
 
     def tensors(self) -> dict[str, Tensor]:
         """By name."""

@@ -31,6 +31,8 @@ from rar_cli.types import DEGRADATIONS, Degradation
 
 TINTED = 0.25
 """Share of the grey pictures that are tinted as a whole, grain and all."""
+PLANNED_FROM = 0.05
+"""Severity from which a degradation can be what a plan removes."""
 UNTOUCHED_DRAWINGS = 0.7
 """Share of the drawings to which nothing happens."""
 
@@ -65,15 +67,22 @@ class StepBatches(Dataset[Batch]):
         clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
+        forced = rng.random(size) < stage.forcing_at(at)
+        unrolled = np.flatnonzero(rng.permutation(size) < self._share(stage.unrolled, step, size))
+        first = remove.copy()
+        for place in unrolled:
+            if _drawn(stage.planned, rng):
+                first[place] = _first_plan(severities[place], remove[place], rng)
         return Batch(
             clean=_channels_first(clean),
             degraded=_channels_first(degraded),
             target=_channels_first(target),
             severities=torch.from_numpy(severities),
             remove_mask=torch.from_numpy(remove),
+            first_mask=torch.from_numpy(first),
             t=torch.from_numpy(t),
-            forced=torch.from_numpy(rng.random(size) < stage.forcing_at(at)),
-            unrolled=torch.from_numpy(np.flatnonzero(rng.permutation(size) < self._share(stage.unrolled, step, size))),
+            forced=torch.from_numpy(forced & (first == remove).all(1)),
+            unrolled=torch.from_numpy(unrolled),
             kept=torch.arange(focused if stage.keeps else size, size),
             window=torch.from_numpy(rng.random((size, crops.windows, 2)).astype(np.float32)),
             window_px=crops.window_px,
@@ -143,6 +152,16 @@ def _keep(rng: Generator) -> set[Degradation]:
     """What is to stay: one or two named ones (`--keep`), or all but one or two (`--only`)."""
     named = {DEGRADATIONS[i] for i in rng.choice(len(DEGRADATIONS), int(rng.integers(1, 3)), replace=False)}
     return named if rng.random() < 0.5 else set(DEGRADATIONS) - named
+
+
+def _first_plan(severities: NDArray[np.float32], remove: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+    """A plan of the policy for the round before: one degradation that is there, or all but one; of a stack alone."""
+    there = np.flatnonzero(severities * remove > PLANNED_FROM)
+    if len(there) < 2:
+        return remove
+    chosen = int(rng.choice(there))
+    one = (np.arange(len(remove)) == chosen).astype(np.float32)
+    return one if rng.random() < 0.5 else remove * (1.0 - one)
 
 
 def _packed(image: Image) -> Photo:
