@@ -44,7 +44,7 @@ def _make_printable(error: Any) -> None:
 app = typer.Typer(
     cls=Commands,
     name="rar",
-    help="Restore, assess, repeat: bring degraded photographs back, whole folders at a time.",
+    help="Restore degraded photographs, whole folders at a time.",
     epilog=examples(
         "rar restore photo.jpg better.jpg",
         "rar restore scans restored --recursive --report look.html",
