@@ -1,4 +1,4 @@
-"""`restore` and `assess`: from whatever holds a picture to a result that holds one."""
+"""`restore` and `assess`: any kind of picture in, a result out."""
 
 from __future__ import annotations
 

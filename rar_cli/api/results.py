@@ -1,4 +1,4 @@
-"""What `restore` and `assess` return: a picture that is always there, its record, and words for people."""
+"""What `restore` and `assess` return: a picture, its record, and words for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed.
+"""What surrounds every command: errors become one line, a signal lets the current picture finish.
 
-No traceback reaches a user. An error that nobody foresaw is one line as well, which asks for a report;
-`RAR_DEBUG=1` shows its traceback.
+No traceback reaches a user. An unforeseen error is one line too, and asks for a report. `RAR_DEBUG=1` shows its
+traceback.
 """
 
 from __future__ import annotations

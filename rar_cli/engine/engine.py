@@ -1,4 +1,4 @@
-"""Engine: a model on a device. It knows precision and tiles, so that nothing else has to."""
+"""Engine: a model on a device. Only the engine knows precision and tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pace: how many megapixels are done, how many there are, and how long the rest takes."""
+"""Pace: megapixels done, megapixels in all, and the time that is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests: the options of the commands, parsed; and the model that they ask for."""
+"""Requests: the parsed options of a command, and the model that they choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rar restore`: a plan -> lock, log, model, and the stream of its pictures; resuming what is done."""
+"""`rar restore`: lock the folder, open the log, load the model, run the stream of pictures. Skips finished work."""
 
 from __future__ import annotations
 

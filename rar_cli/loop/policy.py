@@ -1,6 +1,7 @@
-"""Policy: what was seen of one picture -> what happens next. Plain numbers, no tensors.
+"""Policy: the looks at one picture -> the decision for it. This is the one place where a verdict is decided.
 
-A plan says what one round removes, and how far it goes. The policy makes it, or says why there is none.
+A plan says what one round removes, and how far it goes. The policy chooses a plan, or gives the reason to stop. It
+works on plain numbers, no tensors.
 """
 
 from __future__ import annotations

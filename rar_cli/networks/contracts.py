@@ -1,4 +1,4 @@
-"""What the engine and the loop need of a codec, an assessor and a restorer, whatever their size."""
+"""Contracts: what the engine and the loop need from a codec, an assessor and a restorer of any size."""
 
 from __future__ import annotations
 

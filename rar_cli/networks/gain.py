@@ -1,9 +1,8 @@
-"""Heads of gain: what a plan would gain, and what a round has gained, in dB (the comparison of arXiv 2603.26385);
-and the score.
+"""Heads of gain: what a plan would gain in dB, what a round has gained, and the score.
 
 They read the first token of the IQA core, the mean of its image tokens and the statistics of the latent. They are
-learned from the loop's own work (rar_cli/train/gain/). Outputs are a mean and quantiles, for a mean alone
-does not say how sure it is.
+trained on the loop's own work (rar_cli/train/gain/). Their outputs are a mean and quantiles, because a mean alone does
+not say how sure it is. Judging a round is the comparison of arXiv 2603.26385.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Records: what the round log and `--json` say of one picture. docs/schema holds them as JSON Schema.
 
-A record is frozen: it is made in one place, and what happens later to its picture makes another one.
+A record is frozen. It is made in one place; a later change makes a new record.
 """
 
 from __future__ import annotations

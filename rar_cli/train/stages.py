@@ -1,4 +1,4 @@
-"""The stages of the recipe as functions (model, batch) -> losses (design, Sec. 3)."""
+"""The stages of the recipe as functions (model, batch) -> losses (docs/training.md#the-recipe)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The book of one run: what earlier runs made, and what this one does. Log, counts and display hang on it."""
+"""The book of one run: outputs of earlier runs and of this one. It feeds the log, the counts and the display."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The round log: one JSON line per picture; and what the logs of earlier runs know of their outputs."""
+"""The round log: one JSON line per picture. Logs of earlier runs say which outputs are done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leftovers: what folders hold and rar leaves out, counted by ending, so that nobody believes it was restored."""
+"""Leftovers: files in the input folders that rar does not read. They are counted by ending and reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Names: every file that a run writes, checked before its first byte.
 
-A name is refused where it is an input, an output or another file of the same run, or where something stands that is
-not of its own kind: a log never lands on notes, a report never on a photograph.
+A name is refused if it is an input, an output or another file of the same run. It is also refused if a file of another
+kind stands there: a log never replaces notes, a report never replaces a photograph.
 """
 
 from __future__ import annotations

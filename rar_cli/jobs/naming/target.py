@@ -1,4 +1,4 @@
-"""Target: OUTPUT as the user wrote it -> where everything of a run goes, and what earlier runs left there."""
+"""Target: OUTPUT as the user wrote it -> the places of all files of a run, and the outputs of earlier runs."""
 
 from __future__ import annotations
 

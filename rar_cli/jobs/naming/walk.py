@@ -1,4 +1,4 @@
-"""Walk: inputs -> the files that are to be read, each with what stands against it. One bad entry stops no other."""
+"""Walk: inputs -> the files to read, each with its fault if it has one. A bad entry fails alone."""
 
 from __future__ import annotations
 

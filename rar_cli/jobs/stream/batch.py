@@ -1,7 +1,7 @@
 """A stream of files: read ahead -> restore -> write and log, in order, with bounded memory.
 
-Groups of pictures of one size are formed from the plan alone, before anything is skipped, so the
-bytes of an output depend neither on timing nor on where an earlier run was killed.
+Pictures of one size form a group. The plan alone decides the groups, before anything is skipped. So the bytes of an
+output depend neither on timing nor on where an earlier run was killed.
 """
 
 from __future__ import annotations

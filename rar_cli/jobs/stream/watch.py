@@ -1,4 +1,4 @@
-"""`--watch`: find pictures that have newly and wholly arrived below the inputs."""
+"""`--watch`: find new pictures below the inputs, once they are complete."""
 
 from __future__ import annotations
 

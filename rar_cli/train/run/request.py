@@ -1,4 +1,4 @@
-"""What a run is asked for."""
+"""Request: what a run should do."""
 
 from __future__ import annotations
 
