@@ -29,7 +29,7 @@ class Degradation(StrEnum):
 DEGRADATIONS: tuple[Degradation, ...] = tuple(Degradation)
 
 TILE_PX = 896
-"""Side of the tiles of large pictures where nobody says otherwise; here the command line reads it without torch."""
+"""Default side of the tiles of large pictures. It stands here so that the command line reads it without torch."""
 
 
 class Verdict(StrEnum):

@@ -161,7 +161,7 @@ class Assessed:
 
     @property
     def description(self) -> str:
-        """What was found, in words."""
+        """The degradations, in words."""
         return self.record.description or ""
 
     @property

@@ -96,8 +96,8 @@ def _let_go_of_full_streams() -> None:
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the run to finish what is in hand, and says so on a terminal; a second one
-    ends it."""
+    """The first SIGINT or SIGTERM lets the run finish the current picture, and a terminal shows that. A second one
+    ends the run."""
     from rar_cli.jobs.logs.book import Stop
 
     stop, own = Stop(), os.getpid()

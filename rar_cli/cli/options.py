@@ -56,7 +56,7 @@ class WithOutput(TyperCommand):
     """A command of INPUT... OUTPUT, which says so where only one of them is there."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, but for the message of a missing OUTPUT."""
+        """As in Typer, with a clearer message where OUTPUT is missing."""
         words = list(args)  # parsing empties the list
         try:
             return super().parse_args(ctx, args)
@@ -88,7 +88,7 @@ def show_settings(context: typer.Context, verbose: bool) -> None:
 
 
 def without_settings_in_the_way(context: typer.Context, only: str | None, keep: str | None) -> tuple[str | None, ...]:
-    """only, keep: of the two, what the command line says puts aside what settings say."""
+    """only, keep: one given on the command line overrides the other one from the settings."""
     of_settings = {
         name for name in ("only", "keep") if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
     }

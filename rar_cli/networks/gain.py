@@ -25,9 +25,9 @@ SURE = 0.002
 
 
 class GainHeads(nn.Module):
-    """features (b, s) -> state (b, width); state and plan -> expected gain; two states -> found gain.
+    """features (b, s) -> state (b, width); state and plan -> expected gain; two states -> gain.
 
-    members: heads that were learned alike from other starts; what they say is averaged.
+    members: heads trained alike from other starts; their outputs are averaged.
     """
 
     mean: Tensor

@@ -119,7 +119,7 @@ class Rar(nn.Module, HubModel):
     ) -> Tensor:
         """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`, by `solver`.
 
-        origin: the latent before the first round, where that is another one; only a restorer with memory asks for it.
+        origin: the latent that memory begins with, None where it is `latent`. Only a restorer with memory reads it.
         """
         begin = latent if origin is None else origin
 

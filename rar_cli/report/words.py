@@ -49,7 +49,7 @@ class Step:
     """One round as people read it.
 
     removed: plain names, the strongest first. kept: False where the round was put back.
-    expected_db, found_db: gain, where the record tells.
+    expected_db, found_db: gain, where the record has it.
     """
 
     number: int

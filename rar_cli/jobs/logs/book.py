@@ -66,7 +66,7 @@ class Summary:
 
 
 class Book(Protocol):
-    """What a run asks and says of its pictures; the other end may be in another process."""
+    """Which outputs are done, and the records of new ones. The book itself may be in another process."""
 
     def standing(self, output: str, there: There, input_sha256: str, options_sha256: str) -> Standing:
         """How an output stands, given what is there under its name."""

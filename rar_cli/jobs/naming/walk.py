@@ -55,7 +55,7 @@ class Selection:
         return not any(fnmatch.fnmatch(relative.name, pattern) for pattern in SYSTEM_FILES)
 
     def excludes(self, relative: Path) -> bool:
-        """Whether the user wants nothing of a file or a folder; asked before anything of it is read."""
+        """Whether the user excludes a file or a folder. Checked before it is read."""
         return any(
             fnmatch.fnmatch(relative.name, pattern) or fnmatch.fnmatch(relative.as_posix(), pattern)
             for pattern in self.exclude
@@ -173,7 +173,7 @@ def _expand(text: str) -> list[Path]:
         if (path := place(text)).exists() or os.path.lexists(text):
             return [path]
     except OSError:
-        return [place(text)]  # what stands against reading it is found out there, and stops no other input
+        return [place(text)]  # reading it will report the fault, and other inputs go on
     if glob.has_magic(text) and not is_remote(text):
         return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
     raise UsageError(f"{text}: no such file or folder")

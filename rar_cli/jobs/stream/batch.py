@@ -50,7 +50,7 @@ class Options:
     def fingerprints(self, engine: Engine, weights: Weights) -> Callable[[str | None], str]:
         """Format of an output -> hash of everything that decides its bytes, given those of the input.
 
-        What counts is what was asked for: a tile that shrinks later, for want of memory, is no other option.
+        The options count as the user gave them. A tile that shrinks later, for lack of memory, changes nothing here.
         """
         about = {
             **vars(self), "policy": self.policy.about(), "times": engine.times,
