@@ -33,7 +33,7 @@ class Canvas(NamedTuple):
     beside: int = 0
 
     def of(self, image: Tensor) -> Tensor:
-        """Image (b, 3, h, w) -> what the networks see of it."""
+        """Image (b, 3, h, w) -> the part that the networks see."""
         part = image[..., self.top : self.bottom, self.left : self.right]
         if not (self.above or self.beside):
             return part

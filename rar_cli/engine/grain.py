@@ -37,7 +37,7 @@ class Grain:
         return self.model.assess(latent)
 
     def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
-        """latent (b, c, h, w) -> the same without what its plan removes, and with its grain."""
+        """latent (b, c, h, w) -> the restored latent, with the grain of the input."""
         noisy = assessment.severities[:, PLACE[NOISE]] > CLEAR
         if not noisy.any():  # the loop has just read this assessment: nothing is waited for
             return self.model.transport(latent, assessment, plans, origin)

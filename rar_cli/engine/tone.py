@@ -38,7 +38,7 @@ def reduction_of(latent: Tensor, factor: int) -> int:
 
 @dataclass(frozen=True)
 class Tone:
-    """A model for the loop: the engine, and the tone from farther away."""
+    """A model for the loop: the engine, with the tone of the reduced picture."""
 
     engine: Engine
 
@@ -47,7 +47,7 @@ class Tone:
         return self.engine.assess(latent)
 
     def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
-        """latent (b, c, h, w) -> restored, its colours the mean of the near and the far view."""
+        """latent (b, c, h, w) -> restored latent. Its colours are the mean of both views."""
         condition = self.engine.condition(assessment, plans)
         moved = self.engine.move(latent, condition, origin)
         reduction = reduction_of(latent, self.engine.factor)

@@ -58,7 +58,7 @@ class GainHeads(nn.Module):
         return torch.stack([m.score(s) for m, s in zip(self.members, parts, strict=True)]).mean(0)  # type: ignore[operator]
 
     def found(self, before: Tensor, after: Tensor) -> Tensor:
-        """Two states (b, members * width) -> what the second is better by, (b, 1 + quantiles) in dB."""
+        """Two states (b, members * width) -> gain of the second over the first, (b, 1 + quantiles) in dB."""
         pairs = zip(*(rearrange(x, "b (m w) -> m b w", w=self.width) for x in (before, after)), strict=True)
         return torch.stack([m.found(*pair) for m, pair in zip(self.members, pairs, strict=True)]).mean(0)  # type: ignore[operator]
 
@@ -118,7 +118,7 @@ class Forecast:
 
     @torch.inference_mode()
     def found(self, before: Look, after: Look) -> Gain:
-        """What the later look is better by."""
+        """What the later look has gained over the earlier one."""
         (gain,) = self._gains(self.heads.found(self._row(before.state), self._row(after.state)))
         return gain
 

@@ -65,7 +65,7 @@ class RarParams:
 
 
 class Rar(nn.Module, HubModel):
-    """The whole model. prices: what a plan has to gain, fitted with these weights.
+    """The whole model. prices: what a plan must gain, fitted with these weights.
 
     pretrained: take the public components' weights from where their params say; else random ones.
     folder: a weights folder that holds the components.
@@ -99,7 +99,7 @@ class Rar(nn.Module, HubModel):
         return self.assessor.assess(latent)
 
     def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
-        """Condition (b, n, d) for what each picture's plan removes."""
+        """Condition (b, n, d) for each picture's plan."""
         rows = [[float(d in plan.remove) for d in DEGRADATIONS] for plan in plans]
         return self.assessor.condition(assessment, torch.tensor(rows, device=assessment.severities.device))
 
