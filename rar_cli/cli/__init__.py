@@ -17,7 +17,7 @@ from rar_cli.version import __version__
 
 
 class Commands(TyperGroup):
-    """The commands; what is wrong with a command line is said in printable text, whatever was given."""
+    """The commands. Errors of a command line are printable text, whatever was given."""
 
     def make_context(self, *given: Any, **options: Any) -> Any:
         ready_streams()

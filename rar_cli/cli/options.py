@@ -53,7 +53,7 @@ class EngineKind(StrEnum):
 
 
 class WithOutput(TyperCommand):
-    """A command of INPUT... OUTPUT, which says so where only one of them is there."""
+    """A command of INPUT... OUTPUT, with a clear error if OUTPUT is missing."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As in Typer, with a clearer message where OUTPUT is missing."""

@@ -46,7 +46,7 @@ class Settings:
 
 
 def settings_for(group: TyperGroup, folder: Path, environment: Mapping[str, str]) -> Settings:
-    """Everything that is set for the commands of a group. Raises UsageError for names that no command has."""
+    """All settings for the commands of a group. Raises UsageError for names that no command has."""
     names = _names(group)
     settings = Settings()
     found = _nearest(folder)

@@ -90,7 +90,7 @@ IDLE_WITH_GAIN = {
 
 
 def _refuse_without_use(context: typer.Context) -> None:
-    """Raise UsageError for what the command line gives in vain; settings hold for every run, so they may."""
+    """Raise UsageError for options without use on the command line. Settings serve every run, so they may have them."""
     for name, fault in IDLE_WITH_GAIN.items():
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
             raise UsageError(fault)

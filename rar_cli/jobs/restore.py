@@ -183,7 +183,7 @@ def kinds_of(request: Request) -> tuple[str, ...]:
 
 
 def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:
-    """What of a request changes the bytes of an output."""
+    """The options of a request that change the bytes of an output."""
     return Options(
         policy=engine.policy.within(request.bounds),
         quality=request.quality,

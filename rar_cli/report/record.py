@@ -45,7 +45,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class PictureRecord:
-    """One picture of `rar restore`: what became of it, round by round. Without an outcome it counts as failed."""
+    """One picture of `rar restore`, round by round. Without an outcome it counts as failed."""
 
     input: str
     output: str | None

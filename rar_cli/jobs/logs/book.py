@@ -49,7 +49,7 @@ class Summary:
 
     @property
     def pictures(self) -> int:
-        """All that were looked at."""
+        """Number of pictures of the run."""
         return self.restored + self.accepted + self.skipped + self.failed
 
     @property
@@ -103,7 +103,7 @@ class OwnBook:
             return Standing.OPEN if self.known.made(output, there) else Standing.FOREIGN
 
     def replaces(self, output: str, there: There) -> bool:
-        """What rar made; with overwrite anything."""
+        """Whether rar made the file; with overwrite, any file."""
         with self._lock:
             return self.overwrite or self.known.made(output, there)
 

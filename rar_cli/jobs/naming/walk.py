@@ -91,7 +91,7 @@ def kind_of(mode: int) -> str:
 
 
 def _below(path: Path, selection: Selection, outside: Path | None) -> Iterator[Found]:
-    """What one input stands for: a folder's pictures, or the file itself."""
+    """The files of one input: a folder's pictures, or the file itself."""
     fault = None if is_remote(path) else _fault_of(path)
     if fault is not None and fault != FOLDER:
         yield Found(path, Path(path.name), fault)
@@ -143,7 +143,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _fault_of(path: Path) -> str | None:
-    """What stands against reading a file: None for nothing, FOLDER for a folder, else a sentence with its name."""
+    """The fault of a file: None without one, FOLDER for a folder, else a sentence with its name."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
