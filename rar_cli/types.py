@@ -29,7 +29,7 @@ class Degradation(StrEnum):
 DEGRADATIONS: tuple[Degradation, ...] = tuple(Degradation)
 
 TILE_PX = 896
-"""Side of the tiles of large pictures where nobody says otherwise; here the command line reads it without torch."""
+"""Default side of the tiles of large pictures. It stands here so that the command line reads it without torch."""
 
 
 class Verdict(StrEnum):
@@ -49,7 +49,7 @@ PLACE = {degradation: place for place, degradation in enumerate(DEGRADATIONS)}
 class Look:
     """One assessment of one picture. score: in [0, 100]. severities: in [0, 1], in the order of `DEGRADATIONS`.
 
-    state: what the heads of gain read, empty where there are none.
+    state: what the heads of gain read, empty without heads.
     """
 
     score: float
@@ -94,9 +94,9 @@ def _is_whole(value: SupportsIndex) -> bool:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a user allows. wanted: what may be removed. named: whether the user named it, and so has seen it.
+    """What a user allows. wanted: degradations that may be removed. named: whether the user named them with `only`.
     accept_score: from which a picture is good enough, None for no such bound. max_rounds: most transports per picture.
-    strength: how far from the input to what was restored, in [0, 1]. Raises ValueError for impossible ones."""
+    strength: how far from the input to the restored picture, in [0, 1]. Raises ValueError for impossible ones."""
 
     max_rounds: int = 4
     accept_score: float | None = None
@@ -137,12 +137,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the assessor says of a batch of latents, before anything is planned.
+    """The assessor's result for a batch of latents, before anything is planned.
 
     score: (b,), in [0, 100], higher is better. severities: (b, n), in [0, 1], in the order of `DEGRADATIONS`.
     hidden: (b, f, m, d) states of the IQA core for each of f views of a picture; by_view: (b, f, n) severities of each;
     extra: (b, k, d) tokens that every condition ends with, or None. Conditions are made of these. features:
-    (b, k), what the heads of gain are learned from. state: (b, s), what they made of these, or None without heads.
+    (b, k), inputs of the heads of gain. state: (b, s), what the heads compute of them, or None without heads.
     """
 
     score: Tensor

@@ -1,4 +1,4 @@
-"""What photographs that training has seen gain more than others: what is known by heart cannot teach.
+"""How much more photographs gain that training has seen: a photograph learned by heart teaches no more.
 
     python benchmarks/quality/by_heart.py TRAIN VALID --limit 100
 

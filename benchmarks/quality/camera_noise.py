@@ -1,4 +1,4 @@
-"""Camera noise of a camera that training knows nothing of: how rar and non-local means restore it.
+"""Noise of a camera that training has not seen: how rar and non-local means restore it.
 
     python benchmarks/quality/camera_noise.py PHOTOS --limit 40
     python benchmarks/quality/camera_noise.py PHOTOS --limit 40 --lens-px 0.7
@@ -7,8 +7,8 @@ PHOTOS is a folder of clean photographs. Each is shot by a camera of this script
 numbers with rar's synthesis: photons are counted (Poisson), electrons read with an error, digitised to 12 bits,
 demosaicked after Malvar, He and Cutler (ICASSP 2004), balanced, matrixed and written as JPEG. The reference is the
 same camera with endless light. OpenCV's non-local means is tuned once for all pictures, on these pictures.
-Without the blur of a lens (`--lens-px`) the mosaic aliases sharp photographs, and the reference shows it; whoever
-removes that moves away from the reference.
+Without the blur of a lens (`--lens-px`) the mosaic aliases sharp photographs, and the reference shows it. A method that
+removes the aliasing moves away from the reference.
 Prints one JSON line per picture and, last, the summary.
 """
 

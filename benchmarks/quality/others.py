@@ -1,4 +1,4 @@
-"""Pairs degraded by other people's code: does what was learned on rar's own synthesis carry over?
+"""Pairs degraded by other people's code: does a model of rar's own synthesis restore them?
 
     pip install albumentations imagecorruptions-imaug
     python benchmarks/quality/others.py valid/ others/ --limit 6

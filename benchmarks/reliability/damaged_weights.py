@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/reliability/damaged_weights.py --manifests 4000 --folders 400 --answers 300
 
-Prints how many were refused, and how many were none the worse. Exits with 1 at the first error of another kind.
+Prints how many were refused, and how many loaded without harm. Exits with 1 at the first error of another kind.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Lines that matter, changed one at a time: does a test notice?
+"""Breaks important lines, one at a time: does a test notice?
 
     python benchmarks/reliability/mutations.py --out docs/mutations.md
 
@@ -57,7 +57,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutation: noticed, missed, or broken where pytest could not say."""
+    """The result of a mutation: noticed, missed, or broken where pytest could not run."""
 
     mutation: Mutation
     verdict: str
@@ -144,7 +144,7 @@ def page(results: Sequence[Result]) -> str:
     )
     return (
         "# Mutations\n\n"
-        "Each row changes one line that matters. A test must fail by it. Written by\n"
+        "Each row breaks one important line of the code. A test must then fail. Written by\n"
         "`python benchmarks/reliability/mutations.py --out docs/mutations.md`.\n\n"
         f"{len(results)} mutations: {listed}.\n\n"
         "| What is broken | File | Tests | Result |\n|---|---|---|---|\n" + rows

@@ -1,4 +1,4 @@
-"""Python in three lines: `restore` and `assess` for whatever holds a picture.
+"""Restore in three lines of Python: `restore` and `assess` take any kind of picture.
 
 import rar_cli as rar
 result = rar.restore("photo.jpg")

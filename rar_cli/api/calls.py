@@ -1,4 +1,4 @@
-"""`restore` and `assess`: from whatever holds a picture to a result that holds one."""
+"""`restore` and `assess`: any kind of picture in, a result out."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def restore(
 ) -> Any:
     """Restore a picture, or each of several: a `Restored`, or a list of them for a batch (four axes) or an iterable.
 
-    source: see `Source`. only, keep: just these degradations are removed, or all but these; `only` names at least one.
-    strength: 0 to 100, how far each picture goes from the input (0) to what was restored (100). max_rounds: most
+    source: see `Source`. only, keep: remove only these degradations, or all but these; `only` names at least one.
+    strength: 0 to 100, how far each picture goes from the input (0) to the restored one (100). max_rounds: most
     rounds. accept: score from which a picture is good enough. engine: from `load`, or the name or folder of weights;
     None: the shipped ones, loaded once. keep_rounds: hold the picture of every round, by default for a single picture.
     Raises UsageError, ImageError, WeightsError.

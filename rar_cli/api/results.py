@@ -1,4 +1,4 @@
-"""What `restore` and `assess` return: a picture that is always there, its record, and words for people."""
+"""What `restore` and `assess` return: a picture, its record, and words for people."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ SHOWN_PX = 360
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Restored:
-    """One picture after `restore`. Where it was left alone, `picture` is the input.
+    """One picture after `restore`. If it was left alone, `picture` is the input.
 
-    record: as `rar restore --json` has it. rounds: what was seen and decided, the input first. round_pictures: after
-    each round, where they were kept.
+    record: as `rar restore --json` has it. rounds: assessment and decision of each, the input first. round_pictures:
+    after each round, if they were kept.
     """
 
     given: Given
@@ -88,8 +88,8 @@ class Restored:
     def save(self, path: str | os.PathLike[str], quality: int | None = None) -> Path:
         """Write the picture with its metadata, atomically, in the format of the ending; returns the path.
 
-        What was left alone and keeps its format is copied byte for byte. quality: 1 to 100, of lossy formats. Raises
-        UsageError for an unknown ending, ImageError where the file cannot be written.
+        A picture that was left alone and keeps its format is copied byte for byte. quality: 1 to 100, of lossy formats.
+        Raises UsageError for an unknown ending, ImageError if the file cannot be written.
         """
         if not isinstance(path, str | os.PathLike):
             raise UsageError(f"save: a path is needed, got {type(path).__name__}")
@@ -161,7 +161,7 @@ class Assessed:
 
     @property
     def description(self) -> str:
-        """What was found, in words."""
+        """The degradations, in words."""
         return self.record.description or ""
 
     @property

@@ -1,4 +1,4 @@
-"""Whatever holds a picture -> pictures: paths, bytes, PIL, numpy arrays, tensors, one or many."""
+"""Paths, bytes, PIL pictures, numpy arrays or tensors, one or many -> pictures."""
 
 from __future__ import annotations
 

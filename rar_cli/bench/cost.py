@@ -47,7 +47,7 @@ def cost(engine: Engine, image: Tensor) -> dict[str, Any]:
 
 
 def peak_mib(device: torch.device) -> float | None:
-    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU. None where nothing tells it."""
+    """Peak memory so far in MiB: of the process on the CPU, of the allocator on a GPU. None if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if importlib.util.find_spec("resource") is None:  # Windows

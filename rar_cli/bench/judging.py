@@ -50,9 +50,9 @@ def judge_assessor(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metr
 
 
 def judge_decisions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of the rounds that were made: what they gained, what was expected, and which of them were put back.
+    """Figures of the rounds: true gain, expected gain, and which rounds were put back.
 
-    rows: per picture `rounds` with psnr_db and expected_gain_db, `stop` and `best_round`. None where nothing tells.
+    rows: per picture `rounds` with psnr_db and expected_gain_db, `stop` and `best_round`. None without such rounds.
     """
     made = [
         (b["psnr_db"] - a["psnr_db"], a["expected_gain_db"], b["round"] > row["best_round"])

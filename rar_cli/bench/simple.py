@@ -1,4 +1,4 @@
-"""The two simple policies that deciding is compared with, as peers: the same networks, without the heads of gain."""
+"""Two simple policies as peers of the heads of gain. They run the same networks."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rar_cli.version import __version__
 
 
 class Commands(TyperGroup):
-    """The commands; what is wrong with a command line is said in printable text, whatever was given."""
+    """The commands. Errors of a command line are printable text, whatever was given."""
 
     def make_context(self, *given: Any, **options: Any) -> Any:
         ready_streams()
@@ -44,7 +44,7 @@ def _make_printable(error: Any) -> None:
 app = typer.Typer(
     cls=Commands,
     name="rar",
-    help="Restore, assess, repeat: bring degraded photographs back, whole folders at a time.",
+    help="Restore degraded photographs, whole folders at a time.",
     epilog=examples(
         "rar restore photo.jpg better.jpg",
         "rar restore scans restored --recursive --report look.html",

@@ -31,16 +31,16 @@ def assess_command(
     inputs: Inputs,
     as_json: JsonOption = False,
     fail_under: Annotated[
-        float | None, typer.Option(help="Exit with 1 if any score is lower.", min=0, max=100, metavar="SCORE")
+        float | None, typer.Option(help="Exit with 1 if a score is lower.", min=0, max=100, metavar="SCORE")
     ] = None,
     accept: Annotated[
-        float | None, typer.Option(help="Score that counts as good enough; default: no bound.", min=0, max=100)
+        float | None, typer.Option(help="A picture with this score is good enough. Default: no bound.", min=0, max=100)
     ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,
     heatmap: Annotated[
         Path | None,
-        typer.Option(help="Of one picture: write where something is wrong, red where it is worst.", metavar="FILE"),
+        typer.Option(help="For one picture: draw where something is wrong. Red is worst.", metavar="FILE"),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what is wrong, and where it is worst.")
@@ -52,7 +52,7 @@ def assess_command(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say what is wrong with photographs, and how good they are (0-100, higher is better)."""
+    """Say what is wrong with photographs. Score them from 0 to 100; higher is better."""
     with guarded():
         from rar_cli.jobs.naming.names import check_heatmap
         from rar_cli.jobs.naming.walk import Selection, find

@@ -26,31 +26,37 @@ def bench_command(
         str | None,
         typer.Argument(
             metavar="[SUITE|FOLDER]",
-            help="mid, singles, stacked, cdd11, noise, clean or grey with --data; or a folder: of degraded/ and "
-            "reference/, or of clean pictures (suite mid). Default: the shipped samples.",
+            help="A suite, made from --data: mid, singles, stacked, cdd11, noise, clean or grey. Or a folder: with "
+            "degraded/ and reference/, or of clean pictures for the suite mid. Default: the shipped samples.",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Clean pictures that a SUITE is made from.")] = None,
-    degraded: Annotated[Path | None, typer.Option(help="Degraded pictures, paired with --reference.")] = None,
-    reference: Annotated[Path | None, typer.Option(help="Their clean references, by name.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of clean pictures to make the suite from.")] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Folder of degraded pictures, paired with --reference.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of their clean references, of the same names.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the whole result as JSON.", metavar="FILE.json")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write one page to look at every picture.", metavar="FILE.html")
+        Path | None, typer.Option(help="Write an HTML page that shows every picture.", metavar="FILE.html")
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option(help="Draw rounds, time and bars as PNG and SVG.", metavar="DIR")
+        Path | None, typer.Option(help="Plot rounds, time and bars as PNG and SVG.", metavar="DIR")
     ] = None,
-    peers: Annotated[bool, typer.Option("--peers", help="Run OpenCV and scikit-image peers too.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Also run methods of OpenCV and scikit-image.")] = False,
     policies: Annotated[
-        bool, typer.Option("--policies", help="Run two simple policies too: everything at once, or not at all.")
+        bool,
+        typer.Option(
+            "--policies",
+            help="Also run two simple policies. One removes everything, one accepts or removes everything.",
+        ),
     ] = False,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Any command as a peer; may repeat.", metavar="'NAME=CMD {in} {out}'"),
+        typer.Option(help="Also run this command on every picture. May be repeated.", metavar="'NAME=CMD {in} {out}'"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Most pictures per suite, evenly chosen.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 0,
-    max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=1, max=64)] = 4,
+    limit: Annotated[
+        int | None, typer.Option(help="Largest number of pictures per suite, evenly chosen.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the synthesis.", min=0)] = 0,
+    max_rounds: Annotated[int, typer.Option(help="Largest number of rounds per picture.", min=1, max=64)] = 4,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
@@ -58,7 +64,7 @@ def bench_command(
     tile: TileOption = TILE_PX,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure restoration on pairs, with figures that a second run repeats; last line: JSON."""
+    """Measure restoration on pairs of pictures. The last line of the output is JSON."""
     with guarded():
         from rar_cli.bench import require as require_extra
 

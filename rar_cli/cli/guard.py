@@ -1,7 +1,7 @@
-"""Around every command: errors as one line, signals that let the picture in hand finish, names parsed.
+"""What surrounds every command: errors become one line, a signal lets the current picture finish.
 
-No traceback reaches a user. An error that nobody foresaw is one line as well, which asks for a report;
-`RAR_DEBUG=1` shows its traceback.
+No traceback reaches a user. An unforeseen error is one line too, and asks for a report. `RAR_DEBUG=1` shows its
+traceback.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _let_go_of_full_streams() -> None:
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the run to finish what is in hand, and says so on a terminal; a second one
-    ends it."""
+    """The first SIGINT or SIGTERM lets the run finish the current picture, and a terminal shows that. A second one
+    ends the run."""
     from rar_cli.jobs.logs.book import Stop
 
     stop, own = Stop(), os.getpid()

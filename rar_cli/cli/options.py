@@ -53,10 +53,10 @@ class EngineKind(StrEnum):
 
 
 class WithOutput(TyperCommand):
-    """A command of INPUT... OUTPUT, which says so where only one of them is there."""
+    """A command of INPUT... OUTPUT, with a clear error if OUTPUT is missing."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, but for the message of a missing OUTPUT."""
+        """As in Typer, with a clearer message where OUTPUT is missing."""
         words = list(args)  # parsing empties the list
         try:
             return super().parse_args(ctx, args)
@@ -88,7 +88,7 @@ def show_settings(context: typer.Context, verbose: bool) -> None:
 
 
 def without_settings_in_the_way(context: typer.Context, only: str | None, keep: str | None) -> tuple[str | None, ...]:
-    """only, keep: of the two, what the command line says puts aside what settings say."""
+    """only, keep: one given on the command line overrides the other one from the settings."""
     of_settings = {
         name for name in ("only", "keep") if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
     }
@@ -100,25 +100,25 @@ def without_settings_in_the_way(context: typer.Context, only: str | None, keep: 
 OnlyOption = Annotated[
     str | None,
     typer.Option(
-        "--only", help=f"Remove just these, comma-separated: {NAMES}.", metavar="NAMES", autocompletion=complete_names
+        "--only", help=f"Remove only these, comma-separated: {NAMES}.", metavar="NAMES", autocompletion=complete_names
     ),
 ]
 KeepOption = Annotated[
     str | None,
     typer.Option(
-        "--keep", help="Leave these alone, comma-separated; the same names.", metavar="NAMES",
+        "--keep", help="Do not remove these, comma-separated. Names as for --only.", metavar="NAMES",
         autocompletion=complete_names,
     ),
 ]  # fmt: skip
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say which settings, weights, device and precision are used.")
+    bool, typer.Option("--verbose", "-v", help="Print the settings, weights, device and precision in use.")
 ]
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.")]
 WeightsOption = Annotated[
     str,
     typer.Option(
         "--weights",
-        help="Name or folder of weights, or owner/name of the hub.",
+        help="Weights: a name, a folder, or owner/name on the hub.",
         rich_help_panel=RUN,
         metavar="NAME|PATH",
     ),
@@ -127,26 +127,30 @@ DeviceOption = Annotated[
     str,
     typer.Option(
         "--device",
-        help="auto, cpu, cuda, cuda:0, mps; several, comma-separated, share the work.",
+        help="auto, cpu, cuda, cuda:0 or mps. Several, comma-separated, share the work.",
         rich_help_panel=RUN,
         metavar="DEVICE",
     ),
 ]
 DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", help="Precision; auto: bfloat16 where the hardware has it.", rich_help_panel=RUN)
+    Dtype,
+    typer.Option("--dtype", help="Precision. auto takes bfloat16 where the hardware has it.", rich_help_panel=RUN),
 ]
 TileOption = Annotated[
-    int, typer.Option("--tile", help="Side of the tiles of large pictures.", rich_help_panel=RUN, metavar="PX", min=1)
+    int,
+    typer.Option(
+        "--tile", help="Side of the tiles of large pictures, in pixels.", rich_help_panel=RUN, metavar="PX", min=1
+    ),
 ]
 SelfEnsembleOption = Annotated[
-    bool, typer.Option("--self-ensemble", help="Two views of the picture in every round: better, half as fast.")
+    bool, typer.Option("--self-ensemble", help="Average two views of the picture. Better, but half as fast.")
 ]
 RecursiveOption = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Enter folders below INPUT.", rich_help_panel=FILES)
+    bool, typer.Option("--recursive", "-r", help="Enter subfolders too.", rich_help_panel=FILES)
 ]
 ExcludeOption = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Leave out names that match; may repeat.", rich_help_panel=FILES, metavar="PATTERN"),
+    typer.Option("--exclude", help="Skip names that match. May be repeated.", rich_help_panel=FILES, metavar="PATTERN"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON on stdout, one line per picture.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON lines on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

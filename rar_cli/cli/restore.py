@@ -51,79 +51,89 @@ WATCH_S = 1.0
 def restore_command(
     context: typer.Context,
     inputs: Inputs,
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A folder, or a file or - for one picture.")],
-    max_rounds: Annotated[int, typer.Option(help="Most rounds per picture.", min=0, max=64)] = 4,
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="A folder. For one picture: a file, or - for stdout.")
+    ],
+    max_rounds: Annotated[int, typer.Option(help="Largest number of rounds per picture.", min=0, max=64)] = 4,
     accept: Annotated[
         float | None,
-        typer.Option(help="Score from which a picture is good enough; default: no bound.", min=0, max=100),
+        typer.Option(help="A picture with this score is good enough. Default: no bound.", min=0, max=100),
     ] = None,
     only: OnlyOption = None,
     keep: KeepOption = None,
     strength: Annotated[
-        float, typer.Option(help="How far to go: 100 all of the way, 0 not at all.", min=0, max=100, metavar="0-100")
+        float,
+        typer.Option(help="How far to go. 100 is all of the way, 0 changes nothing.", min=0, max=100, metavar="0-100"),
     ] = 100.0,
     steps: Annotated[int, typer.Option(help="Solver steps per round.", min=1, max=100)] = 1,
-    solver: Annotated[SolverKind, typer.Option(help="Of each step: heun is of second order.")] = SolverKind.EULER,
+    solver: Annotated[
+        SolverKind, typer.Option(help="Solver of each step. heun is of second order.")
+    ] = SolverKind.EULER,
     self_ensemble: SelfEnsembleOption = False,
     weights: WeightsOption = "rar-s",
     device: DeviceOption = "auto",
     dtype: DtypeOption = Dtype.AUTO,
     tile: TileOption = TILE_PX,
     batch_size: Annotated[
-        int, typer.Option(help="Most small pictures at once.", rich_help_panel=RUN, min=1)
+        int, typer.Option(help="Largest number of small pictures at once.", rich_help_panel=RUN, min=1)
     ] = 16,
     engine: Annotated[
-        EngineKind, typer.Option(help="local, or ray: workers of a Ray cluster.", rich_help_panel=RUN)
+        EngineKind, typer.Option(help="local, or ray for the workers of a Ray cluster.", rich_help_panel=RUN)
     ] = EngineKind.LOCAL,
     workers: Annotated[
-        int | None, typer.Option(help="Of --engine ray; default: one per GPU or two cores.", rich_help_panel=RUN, min=1)
+        int | None,
+        typer.Option(help="Number of Ray workers. Default: one per GPU or per two cores.", rich_help_panel=RUN, min=1),
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="Write a trace of where time goes.", rich_help_panel=RUN, metavar="FILE")
+        Path | None, typer.Option(help="Write a trace that shows where time goes.", rich_help_panel=RUN, metavar="FILE")
     ] = None,
     recursive: RecursiveOption = False,
     exclude: ExcludeOption = None,
-    format: Annotated[Format, typer.Option(help="Of the outputs.", rich_help_panel=FILES)] = Format.SAME,
+    format: Annotated[
+        Format, typer.Option(help="Format of the outputs; same is that of the input.", rich_help_panel=FILES)
+    ] = Format.SAME,
     quality: Annotated[
         int | None,
         typer.Option(
-            help="Of JPEG, WebP and AVIF; default: 95, finer where the input was.",
+            help="Quality of JPEG, WebP and AVIF. Default: 95, or finer for a finer JPEG.",
             rich_help_panel=FILES, min=1, max=100,
         ),
     ] = None,
     suffix: Annotated[
-        str, typer.Option(help="Added to the name, before its ending.", rich_help_panel=FILES, metavar="S")
+        str, typer.Option(help="Add this to each name, before its ending.", rich_help_panel=FILES, metavar="S")
     ] = "",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo what is done.", rich_help_panel=FILES)
+        bool,
+        typer.Option("--overwrite", help="Redo finished pictures and replace existing files.", rich_help_panel=FILES),
     ] = False,
     shard: Annotated[
-        str, typer.Option(help="Do part I of N, for job arrays.", rich_help_panel=FILES, metavar="I/N")
+        str, typer.Option(help="Do only part I of N, for job arrays.", rich_help_panel=FILES, metavar="I/N")
     ] = "1/1",
     log: Annotated[
-        Path | None, typer.Option(help="Round log; default OUTPUT/rounds.jsonl.", rich_help_panel=FILES)
+        Path | None, typer.Option(help="File of the round log. Default: OUTPUT/rounds.jsonl.", rich_help_panel=FILES)
     ] = None,
     save_rounds: Annotated[
-        bool, typer.Option("--save-rounds", help="Write every round's picture too.", rich_help_panel=FILES)
+        bool, typer.Option("--save-rounds", help="Also write the picture after each round.", rich_help_panel=FILES)
     ] = False,
     no_provenance: Annotated[
-        bool, typer.Option("--no-provenance", help="Do not name rar in the output.", rich_help_panel=FILES)
+        bool,
+        typer.Option("--no-provenance", help="Do not name rar in the metadata of the outputs.", rich_help_panel=FILES),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Write one page to look at everything.", metavar="FILE.html")
+        Path | None, typer.Option(help="Write an HTML page that shows every picture.", metavar="FILE.html")
     ] = None,
     log_progress: Annotated[
-        bool, typer.Option("--log-progress", help="A plain progress line every minute on stderr.")
+        bool, typer.Option("--log-progress", help="Print a line of progress on stderr every minute.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on waiting for new files, model loaded, until interrupted.")
+        bool, typer.Option("--watch", help="Wait for new files until interrupted. The model stays loaded.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done. Write nothing.")] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
-    """Restore photographs: assess, restore, assess again, until good enough."""
+    """Restore photographs in rounds, for as long as a round helps."""
     with guarded():
         from rar_cli.jobs.naming.plan import Naming, Shard, plan
         from rar_cli.jobs.naming.target import Target

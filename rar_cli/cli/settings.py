@@ -1,7 +1,7 @@
 """Settings that apply where the command line says nothing: RAR_* variables, rar.toml, [tool.rar] of pyproject.toml.
 
-A key is an option's long name (`max-rounds = 2`), for every command that has it, or in a table of one command
-(`[restore]`). The nearest rar.toml or pyproject.toml with [tool.rar], from the working folder upwards, counts.
+A key is an option's long name (`max-rounds = 2`). It applies to every command that has the option. In a table
+(`[restore]`) it applies to one command. The nearest file counts, from the working folder upwards.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
 
 
 def settings_for(group: TyperGroup, folder: Path, environment: Mapping[str, str]) -> Settings:
-    """Everything that is set for the commands of a group. Raises UsageError for names that no command has."""
+    """All settings for the commands of a group. Raises UsageError for names that no command has."""
     names = _names(group)
     settings = Settings()
     found = _nearest(folder)

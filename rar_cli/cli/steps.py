@@ -1,4 +1,4 @@
-"""Training as it goes: photographs, fits and steps, as a bar on a terminal, else a line every few seconds."""
+"""Progress of a training: a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 

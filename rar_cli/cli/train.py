@@ -24,27 +24,30 @@ if TYPE_CHECKING:
 
 def train_command(
     context: typer.Context,
-    data: Annotated[list[Path] | None, typer.Option(help="Folder of clean photographs; may repeat.")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="Folder of clean photographs. May be repeated.")] = None,
     config: Annotated[
         str, typer.Option(help="rar-s, rar-l, or a training config of your own (TOML).", metavar="NAME|FILE")
     ] = "rar-s",
-    out: Annotated[Path, typer.Option(help="Where checkpoint, ledger and weights go.")] = Path("training"),
-    valid: Annotated[list[Path] | None, typer.Option(help="Folder of photographs to validate on; may repeat.")] = None,
-    warm_start: Annotated[str | None, typer.Option(help="Begin from these weights.", metavar="NAME|PATH")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, ledger and weights.")] = Path("training"),
+    valid: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photographs to validate on. May be repeated.")
+    ] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Start from these weights.", metavar="NAME|PATH")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint in --out.")] = False,
     hours: Annotated[
         float | None, typer.Option(help="Stop after H hours, at a checkpoint.", metavar="H", min=0)
     ] = None,
     gain: Annotated[
         bool,
-        typer.Option("--gain", help="Refit the heads of gain of --warm-start: try plans, learn from them."),
+        typer.Option("--gain", help="Refit the heads of gain of --warm-start. Tries plans and learns from them."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what CONFIG needs: parameters, memory, FLOPs, GPU. Trains nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print what --config needs: parameters, memory, FLOPs, GPU. Train nothing."),
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train or fine-tune on your own photographs, resumable at any step; a signal leaves a whole state behind."""
+    """Train or fine-tune on your own photographs. A run can stop and resume at any step."""
     with guarded():
         from rar_cli.jobs.naming.names import check_empty, check_own
         from rar_cli.train.config import load_config, shipped_config
@@ -87,7 +90,7 @@ IDLE_WITH_GAIN = {
 
 
 def _refuse_without_use(context: typer.Context) -> None:
-    """Raise UsageError for what the command line gives in vain; settings hold for every run, so they may."""
+    """Raise UsageError for options without use on the command line. Settings serve every run, so they may have them."""
     for name, fault in IDLE_WITH_GAIN.items():
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
             raise UsageError(fault)

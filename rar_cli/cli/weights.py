@@ -14,22 +14,24 @@ from rar_cli.cli.printing import print_holdings, print_weights
 
 def download_command(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="A name from --list, rar-l for its parts, or owner/name of the hub.")
+        str, typer.Argument(metavar="[NAME]", help="A name from --list, rar-l for its parts, or owner/name on the hub.")
     ] = "rar-s",
-    listing: Annotated[bool, typer.Option("--list", help="What there is, what is here, sizes, licences.")] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List all weights: size, licence, and whether they are here.")
+    ] = False,
     to: Annotated[
-        Path | None, typer.Option(help="Put NAME below this folder instead of the cache.", metavar="DIR")
+        Path | None, typer.Option(help="Put the weights below this folder, not in the cache.", metavar="DIR")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="A mirror: an https URL or a folder.", metavar="URL|DIR")
+        str | None, typer.Option("--from", help="Fetch from a mirror: an https URL or a folder.", metavar="URL|DIR")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check what is here against its sums; fetch nothing.")
+        bool, typer.Option("--verify", help="Check the weights here against their sha256. Fetch nothing.")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch weights, checked and resumable, or say what is here."""
+    """Fetch weights and check them, or list what is here."""
     with guarded():
         from rar_cli.jobs.progress import transfer
         from rar_cli.weights.download import download, inventory, verify_here

@@ -1,1 +1,1 @@
-"""The main path of one batch on a device, and what of a picture the networks see."""
+"""The main path of one batch on a device, and the preparation of pictures for the networks."""

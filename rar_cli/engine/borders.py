@@ -1,7 +1,7 @@
 """Borders of one colour around a picture: the bars of a letterbox, the paper around a print.
 
-The networks were trained without borders and take them for a part of the scene: they see no haze beside black bars.
-So what lies inside is assessed and restored alone. The border stays as it is (docs/decisions.md#canvas).
+The networks were trained without borders and take them for a part of the scene. Beside black bars they see no haze.
+So only the inside is assessed and restored. The border stays as it is (docs/decisions.md#canvas).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Canvas: what the networks see of a picture.
+"""Canvas: the part of a picture that the networks see.
 
-It is what lies within the borders. A crop that cut blocks of compression is continued to the corner of a block. A small
-picture is mirrored to the size of crops in training (docs/decisions.md#canvas).
+Borders stay outside. A crop that cut blocks of JPEG is continued to the corner of a block. A small picture is mirrored
+to the size of the training crops (docs/decisions.md#canvas).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Canvas(NamedTuple):
     beside: int = 0
 
     def of(self, image: Tensor) -> Tensor:
-        """Image (b, 3, h, w) -> what the networks see of it."""
+        """Image (b, 3, h, w) -> the part that the networks see."""
         part = image[..., self.top : self.bottom, self.left : self.right]
         if not (self.above or self.beside):
             return part

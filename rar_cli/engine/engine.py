@@ -1,4 +1,4 @@
-"""Engine: a model on a device. It knows precision and tiles, so that nothing else has to."""
+"""Engine: a model on a device. Only the engine knows precision and tiles."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Engine:
         return self.tile_px // self.factor
 
     def shrink_tile(self) -> bool:
-        """Halve the tile for all that follows; False where it is as small as it gets."""
+        """Halve the tile from here on; False if it has the smallest size already."""
         step = self.factor * self.model.params.restorer.multiple
         smaller = self.tile_px // 2 // step * step
         if smaller <= OVERLAP_PX:
@@ -96,7 +96,7 @@ class Engine:
         return assessment
 
     def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
-        """Condition (b, n, d) for what each picture's plan removes."""
+        """Condition (b, n, d) for each picture's plan."""
         with self.autocast():
             return self.model.condition(assessment, plans)
 

@@ -1,7 +1,8 @@
-"""Grain that stays while something else is removed: what removing it alone would take away is put back.
+"""Grain that stays while other degradations are removed.
 
-To restore around noise is harder than to restore: what lies under it is lost, and where haze is cleared the grain grows
-with the contrast. So noise is removed with all that is wanted, and the grain of the input comes back as it was.
+The restorer works badly around noise: detail under the noise is lost, and the grain grows where haze is cleared. So the
+noise is removed with everything else. Then the grain of the input is put back: the part that removing noise alone takes
+away (docs/decisions.md#grain).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Grain:
         return self.model.assess(latent)
 
     def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
-        """latent (b, c, h, w) -> the same without what its plan removes, and with its grain."""
+        """latent (b, c, h, w) -> the restored latent, with the grain of the input."""
         noisy = assessment.severities[:, PLACE[NOISE]] > CLEAR
         if not noisy.any():  # the loop has just read this assessment: nothing is waited for
             return self.model.transport(latent, assessment, plans, origin)

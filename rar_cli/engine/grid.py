@@ -1,7 +1,7 @@
 """Grid: where the blocks of JPEG begin in a picture.
 
-In a picture that was cropped after it was compressed they do not begin at its corner. The networks were trained on
-blocks that do, and hardly see others.
+In training they begin at the corner of the picture, and the networks hardly see others. In a picture that was cropped
+after compression they begin elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Python callers give: checked before any work, with an error of errors.py that names what was given."""
+"""Checks of what Python callers pass, before any work. An error of errors.py names the fault."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class EngineOptions:
 
     device: auto, cpu, cuda, cuda:i or mps. dtype: auto, float32, bfloat16 or float16. tile_px: side of the tiles of
     large pictures. steps: of the solver in each round; solver: how a step is made, euler or heun. self_ensemble: every
-    round is the mean of two views of the picture; better, at twice the price.
+    round is the mean of two views of the picture; better, in twice the time.
     """
 
     device: str = "auto"

@@ -41,7 +41,7 @@ def restore(
     on_pass: OnPass | None = None,
     whole: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Restore a batch, image (b, 3, h, w): encoded once, decoded once per picture. A border of one colour stays.
+    """Restore a batch, image (b, 3, h, w). Each picture is encoded once and decoded once. A border of one colour stays.
 
     image: float in [0, 1], or uint8 or uint16 at full range; outcomes come in the same type.
     policy: what to remove and when to stop, by default that of the weights. keep_rounds: decode every round too.
@@ -100,7 +100,7 @@ def bounds_of(
     keep: Sequence[Degradation] = (),
     strength: float = 1.0,
 ) -> Bounds:
-    """What a user allows: just `only` is removed, or all but `keep`. Raises UsageError where both are given,
+    """What a user allows: `only` is removed and nothing else, or all but `keep`. Raises UsageError if both are given,
     and for impossible bounds."""
     if only and keep:
         raise UsageError("only and keep exclude each other: give one of them")
@@ -112,7 +112,7 @@ def bounds_of(
 
 
 def _weakened(engine: Engine, passes: Iterable[Pass], strength: float) -> Iterator[Pass]:
-    """Each round at a fraction of the way from the input, assessed there; the loop itself goes all of it."""
+    """Each round at a fraction of the way from the input, assessed there. The loop itself goes all of the way."""
     begun: Tensor | None = None
     for step in passes:
         begun = step.latent if begun is None else begun
@@ -136,7 +136,7 @@ def _on_canvases(
     keep_rounds: bool,
     on_pass: OnPass | None,
 ) -> tuple[Outcome, ...]:
-    """`restore` of what the networks see, where that is not all; alike canvases as one batch."""
+    """`restore` where the canvas is smaller than the picture. Equal canvases form one batch."""
     outcomes: dict[int, Outcome] = {}
     for canvas in dict.fromkeys(canvases):
         members = [place for place, each in enumerate(canvases) if each == canvas]

@@ -1,9 +1,9 @@
-"""Tone: low light and haze of a large picture, judged from farther away as well.
+"""Tone: light and colour of a large picture, judged from a reduced copy as well.
 
-Scene light is a global property. Networks that learned from crops of 128 to 320 px see little of a larger picture at a
-time; of the picture reduced they see all. Where low light or haze is removed, the colours of the result are the mean of
-both views: the finer bands from near, the coarsest from near and far (Burt and Adelson, A multiresolution spline,
-1983). Both ways lead through pixels, so the codec must be linear.
+Scene light is a global property. The networks learned from crops of 128 to 320 px, so they see only a part of a larger
+picture at a time. They see all of a reduced copy. Where low light or haze is removed, the colours of the result are the
+mean of both views. The finer bands come from the picture, the coarsest from both (Burt and Adelson, A multiresolution
+spline, 1983). The mean is made in pixels, so the codec must be linear.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reduction_of(latent: Tensor, factor: int) -> int:
 
 @dataclass(frozen=True)
 class Tone:
-    """A model for the loop: the engine, and the tone from farther away."""
+    """A model for the loop: the engine, with the tone of the reduced picture."""
 
     engine: Engine
 
@@ -47,7 +47,7 @@ class Tone:
         return self.engine.assess(latent)
 
     def transport(self, latent: Tensor, assessment: Assessment, plans: Sequence[Plan], origin: Tensor | None) -> Tensor:
-        """latent (b, c, h, w) -> restored, its colours the mean of the near and the far view."""
+        """latent (b, c, h, w) -> restored latent. Its colours are the mean of both views."""
         condition = self.engine.condition(assessment, plans)
         moved = self.engine.move(latent, condition, origin)
         reduction = reduction_of(latent, self.engine.factor)

@@ -1,8 +1,8 @@
 """Views: a picture moved by half a latent cell, for a self-ensemble (after EDSR, arXiv 1707.02921, Sec. 3.3).
 
 A network errs differently in another view, and its lattice of cells lies elsewhere. The mean of both is nearer to the
-truth, and the lattice shows less. Mirror images, which are usual, would need a condition of their own, for the
-condition knows the direction of a blur. The way leads through pixels, so the codec must be linear.
+truth, and the lattice shows less. The usual mirror images would need a condition of their own, because the condition
+holds the direction of a blur. The shift is made in pixels, so the codec must be linear.
 """
 
 from __future__ import annotations

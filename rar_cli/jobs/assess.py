@@ -53,7 +53,7 @@ def assess_files(
 
 
 def _record(found: Found | None, engine: Engine, policy: Policy, explained: bool) -> AssessmentRecord:
-    """What became of one file; whatever it does to reading or assessing fails it alone."""
+    """The record of one file. Any fault of reading or assessing fails this file alone."""
     name = STREAM if found is None else str(found.source)
     if found is not None and found.fault is not None:
         return AssessmentRecord(name, error=found.fault)
@@ -88,7 +88,7 @@ def _explained(look: Look, engine: Engine, image: Tensor, size: tuple[int, int])
 
 
 def write_heatmap(source: Path, target: Path, request: Request) -> None:
-    """`rar assess --heatmap`: where the assessor sees what is wrong. Raises ImageError, UsageError."""
+    """`rar assess --heatmap`: draw where the assessor sees degradations. Raises ImageError, UsageError."""
     engine = engine_of(request, weights_of(request))
     picture = read_picture(read_file(source, str(source))[0], str(source))
     metadata = Metadata().with_provenance(HEATMAP)  # by which the next one knows that it may replace this one

@@ -1,4 +1,4 @@
-"""Pace: how many megapixels are done, how many there are, and how long the rest takes."""
+"""Pace: megapixels done, megapixels in all, and the time that is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOKED_UP = 20_000
 
 
 class Pace:
-    """Counts pixels. The total is the sum of the sizes that headers tell, and their mean for each of the rest.
+    """Counts pixels. The total is the sum of the sizes in the headers, and their mean for each of the rest.
 
     The remaining time rests on all pixels so far over the time they took, which settles as the run goes on.
     """
@@ -42,12 +42,12 @@ class Pace:
             self.known += 1
 
     def begin(self) -> None:
-        """The first picture is taken up: what was before, such as loading the model, is no work on pixels."""
+        """The first picture begins. The time before, such as loading the model, does not count."""
         if self.begun is None:
             self.begun = self.clock()
 
     def rest(self) -> None:
-        """Nothing is in hand: the time until `begin` is no work."""
+        """No picture is in work. The time until `begin` does not count."""
         if self.begun is not None:
             self.spent_s += self.clock() - self.begun
             self.begun = None
@@ -72,7 +72,7 @@ class Pace:
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds until the end; None where nothing tells it yet."""
+        """Seconds until the end; None as long as it is unknown."""
         if not self.per_second or not self.total_px:
             return None
         return max(self.total_px - self.done_px, 0.0) / self.per_second

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a live bar on a terminal, a plain line a minute if asked, else silence."""
+"""Progress of a run on stderr: a live bar on a terminal, a line a minute with --log-progress, else nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests: the options of the commands, parsed; and the model that they ask for."""
+"""Requests: the parsed options of a command, and the model that they choose."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Request:
 
     @property
     def choice(self) -> Choice:
-        """What the user asked for, as the words for people need it."""
+        """The user's choice, for the words that people read."""
         return Choice(self.only, self.keep, self.accept)
 
 

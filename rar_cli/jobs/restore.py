@@ -1,4 +1,4 @@
-"""`rar restore`: a plan -> lock, log, model, and the stream of its pictures; resuming what is done."""
+"""`rar restore`: lock the folder, open the log, load the model, run the stream of pictures. Skips finished work."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def kinds_of(request: Request) -> tuple[str, ...]:
 
 
 def options_of(request: Request, engine: Engine, kinds: tuple[str, ...] = ()) -> Options:
-    """What of a request changes the bytes of an output."""
+    """The options of a request that change the bytes of an output."""
     return Options(
         policy=engine.policy.within(request.bounds),
         quality=request.quality,

@@ -1,6 +1,7 @@
-"""Policy: what was seen of one picture -> what happens next. Plain numbers, no tensors.
+"""Policy: the looks at one picture -> the decision for it. This is the one place where a verdict is decided.
 
-A plan says what one round removes, and how far it goes. The policy makes it, or says why there is none.
+A plan says what one round removes, and how far it goes. The policy chooses a plan, or gives the reason to stop. It
+works on plain numbers, no tensors.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Forecasting(Protocol):
         ...
 
     def found(self, before: Look, after: Look) -> Gain:
-        """What the later look is better by."""
+        """What the later look has gained over the earlier one."""
         ...
 
 
@@ -62,13 +63,13 @@ def _about(policy: P) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class FixedPolicy:
-    """Carries out given plans, whatever is seen: what benchmarks compare with, and how plans are tried."""
+    """Carries out given plans, whatever the assessment says: for benchmarks, and to try plans."""
 
     plans: tuple[Plan, ...] = (Plan(),)
     bounds: Bounds = Bounds()
 
     def within(self, bounds: Bounds) -> FixedPolicy:
-        """The same plans, of which only what may be removed is removed."""
+        """The same plans, limited to the degradations that may be removed."""
         plans = (replace(plan, remove=plan.remove & bounds.wanted) for plan in self.plans)
         return FixedPolicy(tuple(plan for plan in plans if plan.remove)[: bounds.max_rounds], bounds)
 
@@ -85,7 +86,7 @@ class FixedPolicy:
 
 @dataclass(frozen=True)
 class SimplePolicy:
-    """Accepts a picture or removes everything at once: for weights without heads of gain.
+    """Accepts a picture, or removes everything once: for weights without heads of gain.
 
     clear: severity in [0, 1] up to which nothing counts as wrong.
     """
@@ -102,7 +103,7 @@ class SimplePolicy:
         return _about(self) | {"clear": self.clear}
 
     def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
-        """One round for all that is wanted, where any of it is there."""
+        """One round that removes everything wanted, if any of it is there."""
         worst = looks[-1].of(*self.bounds.wanted)
         if plans:
             return Decision(Verdict.ACCEPT, "everything was removed at once")
@@ -117,10 +118,10 @@ class SimplePolicy:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a plan's expected gain has to pay for, fitted with the heads.
+    """Prices that the expected gain of a plan must pay. They are fitted with the heads.
 
-    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: what
-    `--only` lowers the price of the first round by, for who names a degradation has seen it; set by hand.
+    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: `--only`
+    lowers the price of the first round by this, because a user who names a degradation has seen it; set by hand.
     """
 
     round_db: float = 0.2
@@ -128,16 +129,16 @@ class Prices:
     named_db: float = 2.0
 
     def worth(self, mean_db: N, low_db: N) -> N:
-        """What an expected gain and its lower quantile are worth in dB, less risk and one round; numbers or arrays."""
+        """An expected gain in dB less the prices of its risk and of one round; numbers or arrays."""
         spread = mean_db - low_db
         return mean_db - self.risk * spread * (spread > 0) - self.round_db
 
 
 @dataclass(frozen=True)
 class GainPolicy:
-    """Of all plans the one whose expected gain is worth most; none where that is not worth a round.
+    """Takes the plan whose expected gain, less prices, is highest. Takes none if that is below zero.
 
-    After a round the heads compare the picture with the one before: a round that more likely lost is put back.
+    After a round the heads compare the pictures before and after. A round that more likely lost is put back.
     """
 
     forecast: Forecasting = field(repr=False)
@@ -153,7 +154,7 @@ class GainPolicy:
         return _about(self) | {"prices": asdict(self.prices)}
 
     def decide(self, looks: Sequence[Look], plans: Sequence[Plan]) -> Decision:
-        """Keep what helped; then go on as long as a plan is worth a round."""
+        """Revert a round that lost. Then go on as long as a plan is worth a round."""
         now = looks[-1]
         found = self.found(looks, plans) if plans else None
         if found is not None and found < -self.allowance(len(plans) - 1):
@@ -171,15 +172,15 @@ class GainPolicy:
         return Decision(Verdict.REPEAT, f"should gain {gain.mean_db:.1f} dB", best, gain.mean_db, found)
 
     def worth(self, gain: Gain) -> float:
-        """What a gain is worth in dB, less its risk and one round."""
+        """A gain in dB less the prices of its risk and of one round."""
         return self.prices.worth(gain.mean_db, gain.low_db)
 
     def allowance(self, rounds: int) -> float:
-        """How many dB the first round may be expected to lose: who names a degradation has seen it."""
+        """How many dB the first round may be expected to lose, because the user named a degradation."""
         return self.prices.named_db if self.bounds.named and not rounds else 0.0
 
     def best(self, look: Look) -> tuple[Plan | None, Gain]:
-        """The plan that is worth most, and its gain; None where nothing may be removed."""
+        """The best plan after prices, and its gain; None if nothing may be removed."""
         trials = list(candidates(look, self.bounds.wanted))
         if not trials:
             return None, Gain(0.0, 0.0)
@@ -187,13 +188,13 @@ class GainPolicy:
         return max(zip(trials, gains, strict=True), key=lambda pair: self.worth(pair[1]))
 
     def found(self, looks: Sequence[Look], plans: Sequence[Plan]) -> float:
-        """What the last round gained in dB: what the pair of pictures says, and what was expected of its plan."""
+        """Gain of the last round in dB: the mean of the verified gain and the expected gain of its plan."""
         (expected,) = self.forecast.expected(looks[-2], plans[-1:])
         return (self.forecast.found(looks[-2], looks[-1]).mean_db + expected.mean_db) / 2
 
 
 def candidates(look: Look, wanted: frozenset[Degradation], strengths: Sequence[float] = (1.0, 0.5)) -> Iterator[Plan]:
-    """The plans worth comparing: everything, parts of it by kind, and parts of it by what is seen most."""
+    """The plans to compare: everything, parts of it by kind, and the strongest degradations."""
     order = sorted(wanted, key=lambda d: (-look.severities[PLACE[d]], PLACE[d]))  # the same in every process
     parts = [
         wanted, wanted - LIGHT, wanted & LIGHT, wanted & SCENE, wanted - SCENE,

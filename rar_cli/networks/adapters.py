@@ -158,8 +158,8 @@ def _moments(latent: Tensor, coarse: int, grid: int) -> tuple[Tensor, Tensor]:
 class TextAdapter(nn.Module):
     """IQA outputs -> condition (b, degradations + free, d): one token per degradation, then free tokens.
 
-    A degradation's token knows the severity found and the severity to remove; the two differ
-    when the user asks to keep something (steering) or, in training, when truth is forced.
+    A degradation's token holds its assessed severity and the severity to remove. The two differ when a plan keeps
+    something (steering) or, in training, when truth is forced.
     """
 
     def __init__(self, params: AssessorParams) -> None:

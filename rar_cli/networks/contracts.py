@@ -1,4 +1,4 @@
-"""What the engine and the loop need of a codec, an assessor and a restorer, whatever their size."""
+"""Contracts: what the engine and the loop need from a codec, an assessor and a restorer of any size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CodecLike(Protocol):
     """image (b, 3, h, w) in [0, 1] <-> latent (b, c, h / f, w / f).
 
     linear: whether it is a `LinearCodec`. halo_px: pixels beyond a tile that its latent and its picture depend on.
-    scale: (c,), what a channel's unit is in image units; ones where no latent distance stands for it.
+    scale: (c,), the size of a channel's unit in image units; ones if latent distances do not measure it.
     """
 
     params: Any
@@ -43,7 +43,7 @@ class CodecLike(Protocol):
 
 
 class LinearCodec(CodecLike, Protocol):
-    """A codec whose latent can leave for pixels and come back exactly, part by part. It is fitted, not trained.
+    """A codec whose latents become pixels and latents again exactly, part by part. It is fitted, not trained.
 
     Self-ensembles, the tone of large pictures, the blur reader and the loss of detail need it.
     """
@@ -68,14 +68,14 @@ def is_linear(codec: CodecLike) -> TypeGuard[LinearCodec]:
 class AssessorLike(Protocol):
     """latent -> assessment -> condition.
 
-    blur: what reads the blur of a latent, None where nothing does. gain: the heads of gain, None without.
+    blur: the reader of blur, or None. gain: the heads of gain, or None.
     """
 
     params: Any
 
     @property
     def blur(self) -> BlurTokens | None:
-        """What reads the blur of a latent."""
+        """The reader of blur."""
         ...
 
     @property
@@ -105,7 +105,7 @@ class AssessorLike(Protocol):
         ...
 
     def add_lora(self) -> None:
-        """Add what learns beside weights that stay as they were published; nothing where all of them learn."""
+        """Add trainable weights beside published ones that stay fixed; nothing if all of them learn."""
         ...
 
     def let_learn(self, on: bool) -> None:
@@ -114,7 +114,7 @@ class AssessorLike(Protocol):
 
 
 class RestorerLike(Protocol):
-    """(z_t, t, condition, origin) -> velocity. params.multiple: what latent sides are multiples of; params.memory:
+    """(z_t, t, condition, origin) -> velocity. params.multiple: latent sides must be multiples of it; params.memory:
     whether it reads an origin."""
 
     params: Any

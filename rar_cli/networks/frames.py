@@ -1,8 +1,8 @@
-"""Frames: parts of a picture that the assessor looks at as if each were the whole.
+"""Frames: parts of a picture, each assessed as if it were the whole.
 
-A condition that several looks agree on is nearer to the truth than that of one, as with the crops of a classifier
-(AlexNet, Sec. 4.1). Pictures are described by means over a grid, so that all frames are read from one finer grid: the
-features below it are computed once.
+The mean of several conditions is nearer to the truth than one, as with the crops of a classifier (AlexNet, Sec. 4.1).
+The assessor describes a picture by means over a grid. All frames share one finer grid, so the features below it are
+computed once.
 """
 
 from __future__ import annotations

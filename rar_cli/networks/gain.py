@@ -1,9 +1,8 @@
-"""Heads of gain: what a plan would gain, and what a round has gained, in dB (the comparison of arXiv 2603.26385);
-and the score.
+"""Heads of gain: what a plan would gain in dB, what a round has gained, and the score.
 
 They read the first token of the IQA core, the mean of its image tokens and the statistics of the latent. They are
-learned from the loop's own work (rar_cli/train/gain/). Outputs are a mean and quantiles, for a mean alone
-does not say how sure it is.
+trained on the loop's own work (rar_cli/train/gain/). Their outputs are a mean and quantiles, because a mean alone does
+not say how sure it is. Judging a round is the comparison of arXiv 2603.26385.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ SURE = 0.002
 
 
 class GainHeads(nn.Module):
-    """features (b, s) -> state (b, width); state and plan -> expected gain; two states -> found gain.
+    """features (b, s) -> state (b, width); state and plan -> expected gain; two states -> gain.
 
-    members: heads that were learned alike from other starts; what they say is averaged.
+    members: heads trained alike from other starts; their outputs are averaged.
     """
 
     mean: Tensor
@@ -59,7 +58,7 @@ class GainHeads(nn.Module):
         return torch.stack([m.score(s) for m, s in zip(self.members, parts, strict=True)]).mean(0)  # type: ignore[operator]
 
     def found(self, before: Tensor, after: Tensor) -> Tensor:
-        """Two states (b, members * width) -> what the second is better by, (b, 1 + quantiles) in dB."""
+        """Two states (b, members * width) -> gain of the second over the first, (b, 1 + quantiles) in dB."""
         pairs = zip(*(rearrange(x, "b (m w) -> m b w", w=self.width) for x in (before, after)), strict=True)
         return torch.stack([m.found(*pair) for m, pair in zip(self.members, pairs, strict=True)]).mean(0)  # type: ignore[operator]
 
@@ -119,7 +118,7 @@ class Forecast:
 
     @torch.inference_mode()
     def found(self, before: Look, after: Look) -> Gain:
-        """What the later look is better by."""
+        """What the later look has gained over the earlier one."""
         (gain,) = self._gains(self.heads.found(self._row(before.state), self._row(after.state)))
         return gain
 

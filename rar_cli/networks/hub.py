@@ -1,4 +1,4 @@
-"""Weights of the hub: `Rar.from_pretrained`, `save_pretrained`, `push_to_hub`, over huggingface_hub's mixin."""
+"""Weights on the hub: `Rar.from_pretrained`, `save_pretrained`, `push_to_hub`, by the mixin of huggingface_hub."""
 
 from __future__ import annotations
 

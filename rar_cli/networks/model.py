@@ -65,7 +65,7 @@ class RarParams:
 
 
 class Rar(nn.Module, HubModel):
-    """The whole model. prices: what a plan has to gain, fitted with these weights.
+    """The whole model. prices: what a plan must gain, fitted with these weights.
 
     pretrained: take the public components' weights from where their params say; else random ones.
     folder: a weights folder that holds the components.
@@ -99,7 +99,7 @@ class Rar(nn.Module, HubModel):
         return self.assessor.assess(latent)
 
     def condition(self, assessment: Assessment, plans: Sequence[Plan]) -> Tensor:
-        """Condition (b, n, d) for what each picture's plan removes."""
+        """Condition (b, n, d) for each picture's plan."""
         rows = [[float(d in plan.remove) for d in DEGRADATIONS] for plan in plans]
         return self.assessor.condition(assessment, torch.tensor(rows, device=assessment.severities.device))
 
@@ -119,7 +119,7 @@ class Rar(nn.Module, HubModel):
     ) -> Tensor:
         """One round's transport of latent (b, c, h, w) under condition (b, n, d) along `times`, by `solver`.
 
-        origin: the latent before the first round, where that is another one; only a restorer with memory asks for it.
+        origin: the latent that memory begins with, None where it is `latent`. Only a restorer with memory reads it.
         """
         begin = latent if origin is None else origin
 

@@ -24,9 +24,9 @@ from rar_cli.networks.codec import zero_
 class RestorerParams:
     """channels: of the latent; widths, blocks: per level, finest first (the last level is the middle);
     detail_blocks, detail_width: of the level at twice the latent's resolution, on either side; 0 blocks: none.
-    memory: rounds after the first are told what those before have taken away. blur_tokens: the last ones of the
-    condition, by which blocks below the level of detail scale their inner features: filters for one direction of
-    blur are of no use in another."""
+    memory: later rounds see what earlier rounds removed. blur_tokens: the last tokens of the condition. Blocks below
+    the level of detail scale their inner features by them, because filters for one direction of blur are of no use
+    in another."""
 
     channels: int = 48
     widths: tuple[int, ...] = (64, 128, 256)
@@ -84,7 +84,7 @@ class Block(nn.Module):
         if torch.is_grad_enabled() or x.device.type != "cpu":
             normed = self._normed(views).permute(0, 3, 1, 2)
             return torch.addcmul(shift[..., None, None], normed, 1 + scale[..., None, None])
-        # On CPUs memory is what counts: a norm that scales and shifts as each picture asks takes one pass, not two.
+        # On CPUs memory is what counts: a norm that scales and shifts for each picture takes one pass, not two.
         with torch.autocast("cpu", enabled=False):
             weights = self.norm.weight * (1 + scale.float())
             size, eps = self.norm.normalized_shape, self.norm.eps
@@ -101,8 +101,8 @@ class Block(nn.Module):
 
 
 class Detail(nn.Module):
-    """The level at twice the latent's resolution, where noise and edges are told apart. It starts as nothing, so
-    that it can be added to trained weights."""
+    """The level at twice the latent's resolution, where noise differs from edges. It starts as nothing, so that it
+    can be added to trained weights."""
 
     def __init__(self, params: RestorerParams) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Restorer(nn.Module):
         )
         self.up = nn.ModuleList(level(w, n) for w, n in zip(widths[:-1], params.blocks, strict=False))
         self.leave = zero_(nn.Conv2d(widths[0], c, 3, padding=1))
-        # Without an offset: nothing taken is nothing told, so that the first round can go without.
+        # Without an offset: where nothing was removed it adds nothing, so the first round needs no memory.
         self.recall = zero_(nn.Conv2d(c, widths[0], 3, padding=1, bias=False)) if params.memory else None
         self.detail = Detail(params) if params.detail_blocks else None
         self.global_matrix = zero_(nn.Linear(m, c * c))

@@ -1,6 +1,6 @@
-"""Files: bytes -> disk, whole or not at all; and what other runs left half-written.
+"""Files: bytes -> disk, whole or not at all. Sweeps the half-written files of dead runs.
 
-A temporary file is locked while its writer lives, so that nobody else takes it for a leftover.
+A temporary file is locked while its writer lives, so no other run takes it for a leftover.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Files that rar leaves to others: raw camera files, and formats whose package is missing. Each is told from its bytes.
+"""Files that rar cannot read: raw camera files, and formats whose package is missing. Their bytes identify them.
 
-A raw file holds ready previews, which Pillow would open in place of the photograph.
+A raw file holds previews, and Pillow would open one of them instead of the photograph.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ class Format:
     name: as Pillow calls it. suffixes: endings, the usual one first. also: other names that Pillow has for it.
     option: its word for `--format`. alpha, deep, floating: what is written beside 8 bits for each colour: alpha,
     16 bits, 32-bit floats. keeps: metadata that is written. lossy: it takes a quality. writable: rar writes it.
-    in_folders: taken from folders; other files have to be named. brands: how such a file begins, where that tells what
-    is missing. module, package, extra: what reads it beside Pillow.
+    in_folders: taken from folders; other files have to be named. brands: the first bytes of such a file, to name the
+    missing package. module, package, extra: what reads it beside Pillow.
     """
 
     name: str

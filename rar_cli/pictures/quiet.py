@@ -1,4 +1,4 @@
-"""Silence of the libraries that read pictures: what is wrong with a file is said once, by rar."""
+"""Silences the libraries that read pictures, so that only rar reports a fault, and once."""
 
 from __future__ import annotations
 

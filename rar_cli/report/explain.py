@@ -1,4 +1,4 @@
-"""What is wrong with a picture, and where, in a few plain sentences."""
+"""Says what is wrong with a picture, and where, in a few plain sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures for people: the labelled strip of rounds, and the heat map of where something is wrong."""
+"""Figures for people: the labelled strip of rounds, and the heat map of degradations."""
 
 from __future__ import annotations
 

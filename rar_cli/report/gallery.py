@@ -1,4 +1,4 @@
-"""Gallery: collects pictures while a run goes on, then writes one page that asks nothing of anywhere."""
+"""Gallery: collects pictures during a run, then writes one page that needs no network."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Records: what the round log and `--json` say of one picture. docs/schema holds them as JSON Schema.
 
-A record is frozen: it is made in one place, and what happens later to its picture makes another one.
+A record is frozen. It is made in one place; a later change makes a new record.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class PictureRecord:
-    """One picture of `rar restore`: what became of it, round by round. Without an outcome it counts as failed."""
+    """One picture of `rar restore`, round by round. Without an outcome it counts as failed."""
 
     input: str
     output: str | None

@@ -22,7 +22,7 @@ NAME_SHARE = 0.34
 
 
 def table(records: Sequence[Record], console: Console, choice: Choice = EVERYTHING) -> None:
-    """One row per picture: what was found, how far it got; a folder that all share is said once."""
+    """One row per picture: degradations, score, result. A folder that all share is printed once."""
     names = [str(record["input"]) for record in records]
     folder = common_folder(names)
     if folder:
@@ -56,7 +56,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def _row(record: Record, choice: Choice) -> tuple[str, str, str]:
-    """What was found, the score before and after, what happened."""
+    """The degradations, the score before and after, the result."""
     result = printable(outcome(record, choice))
     if record["status"] in {"failed", "skipped"}:
         return "", "", result

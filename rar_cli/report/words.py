@@ -49,7 +49,7 @@ class Step:
     """One round as people read it.
 
     removed: plain names, the strongest first. kept: False where the round was put back.
-    expected_db, found_db: gain, where the record tells.
+    expected_db, found_db: gain, where the record has it.
     """
 
     number: int
@@ -192,7 +192,7 @@ def _untouched(record: Record, choice: Choice) -> str:
 
 
 def _removed(before: Record, after: Record) -> list[str]:
-    """Names that a round removed: of its plan those that were found, or those that fell by it."""
+    """Names that a round removed: those of its plan that were there, or without a plan those that fell."""
     severities = before["degradations"]
     planned = (before.get("plan") or {}).get("remove")
     if planned is not None:
@@ -205,7 +205,7 @@ def _removed(before: Record, after: Record) -> list[str]:
 
 
 def _planned(severities: Mapping[str, float], planned: Sequence[str]) -> list[str]:
-    """Names of a plan that were found, the strongest first; the likeliest one where none was."""
+    """Names of a plan that were there, the strongest first; else the likeliest one."""
     chosen = [name for name in _by_severity(severities) if name in planned]
     return ([name for name in chosen if severities[name] >= NOTICED] or chosen[:1])[:MOST_NAMES]
 

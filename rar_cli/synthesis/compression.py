@@ -1,4 +1,4 @@
-"""What the file takes away: JPEG and WebP."""
+"""Damage by compression: JPEG and WebP."""
 
 from __future__ import annotations
 

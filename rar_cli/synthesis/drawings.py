@@ -1,6 +1,6 @@
 """Clean pictures that are no photographs: black, flat, gradients, stars, text, screens, drawings, charts, halftone.
 
-What teaches that nothing is wrong with a page of text, a night sky or a lens cap.
+They teach the assessor that nothing is wrong with a page of text, a night sky or a lens cap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the lens and the hand do: blur, motion blur, low resolution.
 
-`defocus` and `shake` are the lifelike ones of blur and motion blur: they work in linear light, where lamps and
-reflections that a picture shows as white are many times brighter, and stay bright when spread out.
+`defocus` and `shake` are the lifelike models of blur and motion blur. They work in linear light. There, lamps and
+reflections are many times brighter than the white of the picture, and they stay bright when spread out.
 Not covered: rolling shutter, lens flare.
 """
 

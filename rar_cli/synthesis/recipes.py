@@ -1,7 +1,7 @@
 """Recipes: degradations stacked in the order of the world, with partial targets under the same seeds.
 
-Scene -> optics -> sensor -> compression. Every step has its own seed, so a recipe without one of
-its steps (`Recipe.keeping`) leaves the others exactly as they were: what steering is trained on.
+Scene -> optics -> sensor -> compression. Every step has its own seed, so a recipe without one of its steps
+(`Recipe.keeping`) leaves the others exactly as they were. Steering is trained on such partial targets.
 """
 
 from __future__ import annotations

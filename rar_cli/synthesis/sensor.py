@@ -1,4 +1,4 @@
-"""What the sensor adds: noise. `camera` makes that of real ones."""
+"""What the sensor adds: noise. `camera` makes the noise of real sensors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fits the assessor's blur reader before the first stage: cepstrum of a blurred picture -> that of its kernel.
 
-In the cepstrum a kernel is added to the picture, so that this is denoising. It is done beforehand because the losses
-of the stages say too little of blur to teach it; the stages then leave it as it is.
+In the cepstrum the kernel is added to the picture, so the fit is a kind of denoising. The losses of the stages say too
+little about blur to teach it. So the reader is fitted beforehand, and the stages leave it as it is.
 """
 
 from __future__ import annotations

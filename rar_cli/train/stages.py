@@ -1,4 +1,4 @@
-"""The stages of the recipe as functions (model, batch) -> losses (design, Sec. 3)."""
+"""The stages of the recipe as functions (model, batch) -> losses (docs/training.md#the-recipe)."""
 
 from __future__ import annotations
 
@@ -203,12 +203,12 @@ def _rank(model: Rar, chosen: Tensor, score: Tensor, start: Tensor, first: Tenso
 
 
 def _forced(batch: Batch, left: Tensor) -> Tensor:
-    """True severities where forced; NaN, which means those found, elsewhere."""
+    """True severities where forced, elsewhere NaN: the assessed ones."""
     return torch.where(batch.forced[:, None], _remaining(batch, left), float("nan"))
 
 
 class _Window:
-    """Cuts each picture's windows out of a context-sized tensor, where the device has it: the host is not asked."""
+    """Cuts each picture's windows out of a context-sized tensor, on the device, without waiting for the host."""
 
     def __init__(self, model: Rar, batch: Batch, factor: int = 1) -> None:
         cell = model.params.codec.factor

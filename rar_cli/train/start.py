@@ -1,4 +1,4 @@
-"""The model that a run starts from: shipped weights, or a fresh one with what is fitted, not trained (stage 0)."""
+"""The model that a run starts from: given weights, or a new model with codec and blur reader fitted (stage 0)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""http and https with an end: no other scheme, no answer that outlives its time, no token for another host."""
+"""http and https connections with limits: no other scheme, a time limit, and no token for another host."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ WAIT_S = 1.0
 """Before the second attempt; doubled for each further one."""
 
 Told = Callable[[str, int, int | None], None]
-"""Told (file, bytes so far, bytes in all) as a download goes on."""
+"""Gets (file, bytes so far, bytes in all) during a download."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What runs know of their outputs: the round log, the book, the lock."""
+"""The records of a run: the round log, the book, the lock."""

@@ -1,4 +1,4 @@
-"""The book of one run: what earlier runs made, and what this one does. Log, counts and display hang on it."""
+"""The book of one run: outputs of earlier runs and of this one. It feeds the log, the counts and the display."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Summary:
 
     @property
     def pictures(self) -> int:
-        """All that were looked at."""
+        """Number of pictures of the run."""
         return self.restored + self.accepted + self.skipped + self.failed
 
     @property
@@ -66,7 +66,7 @@ class Summary:
 
 
 class Book(Protocol):
-    """What a run asks and says of its pictures; the other end may be in another process."""
+    """Which outputs are done, and the records of new ones. The book itself may be in another process."""
 
     def standing(self, output: str, there: There, input_sha256: str, options_sha256: str) -> Standing:
         """How an output stands, given what is there under its name."""
@@ -103,7 +103,7 @@ class OwnBook:
             return Standing.OPEN if self.known.made(output, there) else Standing.FOREIGN
 
     def replaces(self, output: str, there: There) -> bool:
-        """What rar made; with overwrite anything."""
+        """Whether rar made the file; with overwrite, any file."""
         with self._lock:
             return self.overwrite or self.known.made(output, there)
 

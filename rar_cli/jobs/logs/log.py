@@ -1,4 +1,4 @@
-"""The round log: one JSON line per picture; and what the logs of earlier runs know of their outputs."""
+"""The round log: one JSON line per picture. Logs of earlier runs say which outputs are done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RoundLog:
 
 
 class Known:
-    """What logs know of outputs, by their bytes alone: neither a path nor a working directory counts.
+    """Outputs that logs know, by their bytes alone. Paths and working directories do not count.
 
     made: rar wrote these very bytes. finished: of this input, with these options. Records of rar 0.1 and before have
     no SHA-256 of the output: of these, output path and size count instead.
@@ -86,7 +86,7 @@ class Known:
 
     @classmethod
     def read(cls, logs: Sequence[Path]) -> Known:
-        """What some logs know; one that is not there knows nothing."""
+        """The outputs that some logs know; a missing log knows none."""
         known = cls()
         for path in logs:
             for record in read_log(path):
@@ -107,17 +107,17 @@ class Known:
             self._old[output] = (size, given, options)
 
     def made(self, output: str, there: There) -> bool:
-        """Whether rar wrote what stands there."""
+        """Whether rar wrote this file."""
         return there.sha256 in self._made or self._old.get(output, (None,))[0] == there.size
 
     def finished(self, output: str, there: There, input_sha256: str, options_sha256: str) -> bool:
-        """Whether what stands there is the output of that input under those options."""
+        """Whether this file is the output of that input under those options."""
         by_bytes = (there.sha256, input_sha256, options_sha256) in self._finished
         return by_bytes or self._old.get(output) == (there.size, input_sha256, options_sha256)
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole record of a log; what is broken, too long or too deep is passed over, a missing log is empty."""
+    """Every whole record of a log. Broken, too long or too deep lines are skipped; a missing log is empty."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return

@@ -1,1 +1,1 @@
-"""What is to be done and what it is called: inputs and OUTPUT -> jobs."""
+"""Inputs and OUTPUT -> jobs, each with the names of its files."""

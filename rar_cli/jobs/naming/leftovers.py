@@ -1,4 +1,4 @@
-"""Leftovers: what folders hold and rar leaves out, counted by ending, so that nobody believes it was restored."""
+"""Leftovers: files in the input folders that rar does not read. They are counted by ending and reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OWN = ("rounds*.jsonl",)
 
 
 class Leftovers:
-    """Files that were seen in folders and are no pictures for rar; each counts once, however often it is seen."""
+    """Files of folders that rar does not read. Each counts once, even if it is seen again."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -27,7 +27,7 @@ class Leftovers:
             self.seen.add(str(path))
 
     def add_beside(self, photograph: str) -> None:
-        """The sidecars of a named file: what an editor knows of it, which no output gets."""
+        """The sidecars of a named file: an editor's notes, which no output gets."""
         base, ending = os.path.splitext(photograph)
         if ending and os.path.isfile(photograph):
             self.seen.update(name for name in (f"{base}.xmp", f"{photograph}.xmp") if os.path.isfile(name))

@@ -1,7 +1,7 @@
 """Names: every file that a run writes, checked before its first byte.
 
-A name is refused where it is an input, an output or another file of the same run, or where something stands that is
-not of its own kind: a log never lands on notes, a report never on a photograph.
+A name is refused if it is an input, an output or another file of the same run. It is also refused if a file of another
+kind stands there: a log never replaces notes, a report never replaces a photograph.
 """
 
 from __future__ import annotations
@@ -126,14 +126,14 @@ def check_plots(folder: Path, names: Sequence[str]) -> None:
 
 
 def check_empty(folder: Path, option: str, cure: str) -> None:
-    """Refuse a folder that holds something."""
+    """Refuse a folder that holds files."""
     _check_parent(folder, f"{option} {folder}")
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{option} {folder}: is not empty; {cure}")
 
 
 def check_own(folder: Path, option: str, marks: Sequence[str]) -> None:
-    """Refuse a folder that holds something, and none of the files by which an earlier run is known."""
+    """Refuse a folder that holds files, unless one of them shows an earlier run."""
     if not any(os.path.lexists(folder / mark) for mark in marks):
         check_empty(folder, option, f"it holds no {marks[0]} to go on with; choose another folder")
 
@@ -160,7 +160,7 @@ def _check_place(claim: Claim) -> None:
 
 
 def _check_parent(folder: Path, label: str) -> None:
-    """The nearest folder above that is there must be one, and let us write."""
+    """The nearest existing path above must be a folder, and writable."""
     here = Path(os.path.abspath(folder))
     while not os.path.lexists(here):
         here = here.parent

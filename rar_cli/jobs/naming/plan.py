@@ -93,7 +93,7 @@ class Shard:
 def plan(
     inputs: Sequence[str], output: str, naming: Naming, selection: Selection, ours: Ours = lambda output: False
 ) -> list[Job]:
-    """The jobs for INPUT... OUTPUT, in order; what cannot be read is a job with its fault.
+    """The jobs for INPUT... OUTPUT, in order. A file that cannot be read is a job with its fault.
 
     ours: whether rar made a file. Outputs in a folder of inputs are no inputs where rar made them, so that
     `rar restore photos photos --suffix _r` takes only what is new. Raises UsageError on clashes, on names that cannot

@@ -1,4 +1,4 @@
-"""Names of outputs on other systems: what Windows cannot have, and folders that take no notice of case."""
+"""Output names on other systems: names that Windows refuses, and folders that ignore case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Target: OUTPUT as the user wrote it -> where everything of a run goes, and what earlier runs left there."""
+"""Target: OUTPUT as the user wrote it -> the places of all files of a run, and the outputs of earlier runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Target:
         return None if self.root is None else self.root / ROUNDS
 
     def rounds_sink(self) -> Sink | None:
-        """Where round pictures go: a folder that says by a mark that all in it is rar's, so that none is an input."""
+        """The folder of round pictures. A mark shows that rar made all of it, so that none of it is an input."""
         if self.rounds is None:
             return None
         sink = sink_for(self.rounds, lambda name, there: True)
@@ -84,7 +84,7 @@ class Target:
         return sink
 
     def look(self) -> Sink | None:
-        """The sink of outputs, for looking alone; None where nothing can be there yet."""
+        """The sink of outputs, to look and not to write; None if nothing can be there yet."""
         if self.root is None or not self.root.is_dir():
             return None
         return sink_for(self.root, lambda name, there: False)

@@ -1,4 +1,4 @@
-"""Walk: inputs -> the files that are to be read, each with what stands against it. One bad entry stops no other."""
+"""Walk: inputs -> the files to read, each with its fault if it has one. A bad entry fails alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Selection:
         return not any(fnmatch.fnmatch(relative.name, pattern) for pattern in SYSTEM_FILES)
 
     def excludes(self, relative: Path) -> bool:
-        """Whether the user wants nothing of a file or a folder; asked before anything of it is read."""
+        """Whether the user excludes a file or a folder. Checked before it is read."""
         return any(
             fnmatch.fnmatch(relative.name, pattern) or fnmatch.fnmatch(relative.as_posix(), pattern)
             for pattern in self.exclude
@@ -91,7 +91,7 @@ def kind_of(mode: int) -> str:
 
 
 def _below(path: Path, selection: Selection, outside: Path | None) -> Iterator[Found]:
-    """What one input stands for: a folder's pictures, or the file itself."""
+    """The files of one input: a folder's pictures, or the file itself."""
     fault = None if is_remote(path) else _fault_of(path)
     if fault is not None and fault != FOLDER:
         yield Found(path, Path(path.name), fault)
@@ -143,7 +143,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _fault_of(path: Path) -> str | None:
-    """What stands against reading a file: None for nothing, FOLDER for a folder, else a sentence with its name."""
+    """The fault of a file: None without one, FOLDER for a folder, else a sentence with its name."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -173,7 +173,7 @@ def _expand(text: str) -> list[Path]:
         if (path := place(text)).exists() or os.path.lexists(text):
             return [path]
     except OSError:
-        return [place(text)]  # what stands against reading it is found out there, and stops no other input
+        return [place(text)]  # reading it will report the fault, and other inputs go on
     if glob.has_magic(text) and not is_remote(text):
         return [Path(p) for p in sorted(glob.glob(text, recursive=True))]
     raise UsageError(f"{text}: no such file or folder")

@@ -1,1 +1,1 @@
-"""Pictures on their way: read, restored, finished, written."""
+"""The stream of pictures: read, restore, finish, write."""

@@ -1,7 +1,7 @@
 """A stream of files: read ahead -> restore -> write and log, in order, with bounded memory.
 
-Groups of pictures of one size are formed from the plan alone, before anything is skipped, so the
-bytes of an output depend neither on timing nor on where an earlier run was killed.
+Pictures of one size form a group. The plan alone decides the groups, before anything is skipped. So the bytes of an
+output depend neither on timing nor on where an earlier run was killed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Options:
     def fingerprints(self, engine: Engine, weights: Weights) -> Callable[[str | None], str]:
         """Format of an output -> hash of everything that decides its bytes, given those of the input.
 
-        What counts is what was asked for: a tile that shrinks later, for want of memory, is no other option.
+        The options count as the user gave them. A tile that shrinks later, for lack of memory, changes nothing here.
         """
         about = {
             **vars(self), "policy": self.policy.about(), "times": engine.times,

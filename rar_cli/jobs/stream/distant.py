@@ -1,6 +1,6 @@
-"""The book of a run, asked from other processes: each worker holds a line to the process that leads the run.
+"""The book of a run, used from other processes: each worker is connected to the process that leads the run.
 
-Before an output shows under its name, its worker asks leave. Where the leader has died the line is cut, so that an
+A worker asks the leader before an output appears under its name. If the leader has died, the connection is cut, so an
 orphaned worker writes nothing. Messages are JSON; nothing is unpickled.
 """
 

@@ -23,7 +23,7 @@ class Finish:
     """What is done with every outcome of a run.
 
     quality: of lossy formats, None for the default. provenance: name rar in what was restored. sink: where outputs
-    go. rounds: where every round's picture goes, None where nobody asked. gallery: the report, None where nobody asked.
+    go. rounds: where every round's picture goes. gallery: the report. Both are None where they are not wanted.
     """
 
     sink: Sink

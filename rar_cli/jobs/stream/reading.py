@@ -1,4 +1,4 @@
-"""Reading: jobs -> groups of pictures of one size, a bounded way ahead of the work."""
+"""Reading: jobs -> groups of pictures of one size, a bounded number ahead of the work."""
 
 from __future__ import annotations
 

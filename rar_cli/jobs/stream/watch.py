@@ -1,4 +1,4 @@
-"""`--watch`: find pictures that have newly and wholly arrived below the inputs."""
+"""`--watch`: find new pictures below the inputs, once they are complete."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Watch:
         return ready
 
     def _plan(self) -> Sequence[Job]:
-        """The plan as of now; nothing found is no fault here, anything else is said once and waited out."""
+        """The plan as of now. An empty folder is no fault. Other faults are reported once, and the watch goes on."""
         try:
             jobs = self.planner()
         except UsageError as error:

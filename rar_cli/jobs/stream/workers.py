@@ -1,7 +1,7 @@
 """Several workers for one run: a thread per device, or Ray Data tasks on an actor pool.
 
-Both share out parts of the plan whose groups are those of the whole plan, so outputs have the bytes that one worker
-would have written. Records reach the run's book one by one, as pictures are finished, in whatever order that is.
+Each worker gets a part of the plan. The groups are those of the whole plan, so the outputs have the bytes that one
+worker would have written. Records reach the book of the run as pictures are finished, in any order.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from rar_cli.errors import WeightsError
 from rar_cli.weights.find import cached
 
 SHARED = {"low_cpu_mem_usage": False, "output_loading_info": True, "use_safetensors": True}
-"""How every public component is loaded: never a pickle, and told what did not fit."""
+"""How every public component is loaded: never from a pickle, with a report of what did not fit."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,7 +51,7 @@ class Component:
 
 
 def checked(loaded: tuple[nn.Module, Mapping[str, Collection[str]]], source: str) -> nn.Module:
-    """A component of which every tensor was found and fits. Raises WeightsError."""
+    """The component, if every tensor is there and fits. Raises WeightsError."""
     module, info = loaded
     wrong = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]
     if wrong:

@@ -1,1 +1,1 @@
-"""What a file says beside its pixels: EXIF, XMP, IPTC, comments, second pictures."""
+"""What a file holds beside its pixels: EXIF, XMP, IPTC, comments, second pictures."""

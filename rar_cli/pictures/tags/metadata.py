@@ -1,7 +1,7 @@
 """What a picture carries beside its pixels: EXIF, XMP, ICC profile, IPTC, comments, density; and provenance.
 
-Covered: orientation reset once it is applied, everything else kept as Pillow parses it. Previews inside EXIF and XMP
-are removed: they would show the old picture. Not covered: previews in the makers' own notes.
+Covered: orientation is applied and reset, everything else is kept as Pillow parses it. Previews inside EXIF and XMP
+are removed, because they show the old picture. Not covered: previews in the makers' own notes.
 """
 
 from __future__ import annotations

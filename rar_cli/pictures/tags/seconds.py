@@ -1,4 +1,4 @@
-"""Second pictures and lost depth: what a file holds beside the picture that is read, named for the warnings."""
+"""Second pictures and lost depth: names what a file holds beside the picture that rar reads, for the warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories of a TIFF, read from its bytes alone: what its pictures are, before any decoder sees them."""
+"""Directories of a TIFF: reads from its bytes which pictures it holds, before any decoder opens it."""
 
 from __future__ import annotations
 

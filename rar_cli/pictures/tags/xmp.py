@@ -1,6 +1,6 @@
-"""XMP of a picture that is written anew: what it promises of other pictures in the file is taken out.
+"""XMP of an output: removes the entries that describe other pictures in the file.
 
-Gain maps, depth, motion and previews show the old picture or are no longer there.
+Gain maps, depth, motion and previews show the old picture, or are no longer there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clean crops of photographs, and what may happen to them that is no damage."""
+"""Clean crops of photographs, and the harmless changes that they may get."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def load_photos(
 ) -> list[Photo]:
     """All photographs below `folders` whose short side is at least `least_px`, as RGB uint8 (h, w, 3).
 
-    say: is told how many files were read and which were left out, and why. Raises UsageError where none is left.
+    say: gets a line: how many files were read, which were left out, and why. Raises UsageError where none is left.
     """
     paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     photos: list[Photo] = []

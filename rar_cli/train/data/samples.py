@@ -1,7 +1,6 @@
 """Steps -> batches, a pure function of the step.
 
-Because every batch depends only on (seed, step), a run that is killed and resumed sees the very
-batches that an unbroken run sees.
+Every batch depends only on (seed, step). So a run that is killed and resumed sees the same batches as an unbroken run.
 """
 
 from __future__ import annotations

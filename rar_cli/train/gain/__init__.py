@@ -1,1 +1,1 @@
-"""The heads of gain: plans carried out on many pictures, and what is learned from them."""
+"""The heads of gain: try plans on many pictures, and learn from the results."""

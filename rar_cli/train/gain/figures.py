@@ -1,6 +1,7 @@
-"""How well heads of gain decide, on the moves of a harvest that they have not learned from.
+"""Figures of the heads of gain: how well they decide on moves that they have not learned from.
 
-Each policy picks one of the plans that were tried on an input, or none; what it picks is looked up, not computed.
+Each policy picks one of the plans that were tried on an input, or none. The result of that plan is looked up in the
+harvest, not computed.
 """
 
 from __future__ import annotations

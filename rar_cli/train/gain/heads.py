@@ -1,4 +1,4 @@
-"""The heads of gain learned from a harvest, in minutes on two cores; photographs are held out, not pictures of them."""
+"""Trains the heads of gain on a harvest, in minutes on two cores. Whole photographs are held out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Noise of any camera, by its statistics: what the parts of one camera model can't say of all the others.
+"""Noise of any camera, drawn by its statistics. One model of a camera cannot stand for all cameras.
 
-Variance grows with the signal in some light; neighbours and colours are correlated somehow; something denoises,
-sharpens and compresses. Every number is drawn anew, wider than any one camera has it.
+Variance grows with the signal. Neighbours and colours are correlated. The camera denoises, sharpens and compresses.
+Every number is drawn for each picture, from a wider range than that of one camera.
 """
 
 from __future__ import annotations

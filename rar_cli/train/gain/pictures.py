@@ -1,6 +1,6 @@
-"""Pictures to try plans on: what people have, from clean photographs to stacks of damage, drawings and dim scenes.
+"""Pictures to try plans on: clean photographs, stacks of degradations, drawings, dim scenes.
 
-Degradations by other people's code, where it is installed, keep the heads from learning one synthesis by heart.
+Some are degraded by other people's code, where it is installed. So the heads do not learn one synthesis by heart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`rar train --gain`: harvest, fit the heads of gain to weights that are there, and write weights with them."""
+"""`rar train --gain`: harvest, fit the heads of gain to given weights, and write the weights with the new heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The truth that heads are learned against: PSNR, and a quality that no change of exposure or colour touches."""
+"""The targets of the heads: PSNR, and a quality that ignores changes of exposure and colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: what it is made of, its steps, its record, and the state that it leaves behind."""
+"""One run: its parts, its steps, its ledger, and its checkpoint."""
 
 from rar_cli.train.run.request import TrainRequest
 from rar_cli.train.run.training import train

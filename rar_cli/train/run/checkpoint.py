@@ -1,4 +1,4 @@
-"""Checkpoint: the state of a run on disk, written beside and then swapped in, so that a kill leaves a whole one."""
+"""Checkpoint: the state of a run on disk. It is written beside the old one, then swapped in, so a kill is safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time of a run: seconds over all its pieces, and what is due."""
+"""The clock of a run: seconds over all its pieces, and which tasks are due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is made of, on its devices: photographs, model, optimizer, average; `accelerate` carries processes."""
+"""The parts of a run on its devices: photographs, model, optimizer, average. `accelerate` handles several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down of a run: lines of the ledger and of the terminal, figures on held-out photographs."""
+"""The record of a run: lines for the ledger and the terminal, figures on held-out photographs."""
 
 from __future__ import annotations
 

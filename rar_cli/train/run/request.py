@@ -1,4 +1,4 @@
-"""What a run is asked for."""
+"""Request: what a run should do."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class TrainRequest:
     """data, valid: folders of photographs. out: where checkpoints, ledger and weights go.
 
     warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint; 0: after one step.
-    interrupted: asked after every step; once true, the run leaves a whole state behind and returns, without measuring
-    what it learned. on_step: gets how many are done, how many there are and what they are: photographs to read, what is
-    fitted, then the steps of each stage. It gets steps on the main process alone.
+    interrupted: called after every step. Once it is true, the run writes checkpoint and weights and returns,
+    without a validation. on_step: gets how many are done, how many there are and what they are. First come photographs
+    to read, then fits, then the steps of each stage. Only the main process reports steps.
     """
 
     data: Sequence[Path]

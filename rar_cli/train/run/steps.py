@@ -1,4 +1,4 @@
-"""The steps of a run: batches in order, and what the optimizer makes of one."""
+"""The steps of a run: batches in order, and one optimizer step for each."""
 
 from __future__ import annotations
 
