@@ -17,6 +17,9 @@ from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look,
 LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
 SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
 
+TRACE = 0.05
+"""Severity from which what `--only` names has a cheaper round: docs/decisions.md#a-trace-of-what-is-named."""
+
 
 class Policy(Protocol):
     """Decides for one picture after each assessment."""
@@ -120,7 +123,7 @@ class Prices:
     """What a plan's expected gain has to pay for, fitted with the heads.
 
     round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: what
-    `--only` lowers the price of the first round by, for who names a degradation has seen it; set by hand.
+    `--only` lowers the price of the first round by where a trace is seen of what it names; set by hand.
     """
 
     round_db: float = 0.2
@@ -156,12 +159,12 @@ class GainPolicy:
         """Keep what helped; then go on as long as a plan is worth a round."""
         now = looks[-1]
         found = self.found(looks, plans) if plans else None
-        if found is not None and found < -self.allowance(len(plans) - 1):
+        if found is not None and found < -self.allowance(looks, len(plans) - 1):
             return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB", found_db=found)
         if self.bounds.good_enough(now):
             return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
         best, gain = self.best(now)
-        if best is None or self.worth(gain) + self.allowance(len(plans)) < 0:
+        if best is None or self.worth(gain) + self.allowance(looks, len(plans)) < 0:
             said = f"the best plan would gain {gain.mean_db:+.1f} dB, not worth a round"
             reason = "nothing may be removed" if best is None else said
             return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
@@ -174,9 +177,10 @@ class GainPolicy:
         """What a gain is worth in dB, less its risk and one round."""
         return self.prices.worth(gain.mean_db, gain.low_db)
 
-    def allowance(self, rounds: int) -> float:
-        """How many dB the first round may be expected to lose: who names a degradation has seen it."""
-        return self.prices.named_db if self.bounds.named and not rounds else 0.0
+    def allowance(self, looks: Sequence[Look], rounds: int) -> float:
+        """How many dB the first round may be expected to lose: who names a degradation has seen it, if a trace is."""
+        cheaper = self.bounds.named and not rounds and looks[0].of(*self.bounds.wanted) >= TRACE
+        return self.prices.named_db if cheaper else 0.0
 
     def best(self, look: Look) -> tuple[Plan | None, Gain]:
         """The plan that is worth most, and its gain; None where nothing may be removed."""
