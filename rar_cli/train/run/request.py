@@ -17,7 +17,7 @@ class TrainRequest:
 
     warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint; 0: after one step.
     interrupted: asked after every step; once true, the run leaves a whole state behind and returns, without measuring
-    what it learned. on_step: gets how many are done, how many there are and what they are: photographs to read, what is
+    what it learned. on_step: gets how many are done, how many there are and what is done: reading photographs, what is
     fitted, then the steps of each stage. It gets steps on the main process alone.
     """
 
