@@ -24,21 +24,25 @@ class Commands(TyperGroup):
         try:
             return super().make_context(*given, **options)
         except Exception as error:
-            _make_printable(error)
+            _make_plain(error)
             raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            _make_printable(error)
+            _make_plain(error)
             raise
 
 
-def _make_printable(error: Any) -> None:
-    """The message of an error of click's, which typer may hold as its own."""
-    if isinstance(message := getattr(error, "message", None), str):
-        error.message = printable(message)
+def _make_plain(error: Any) -> None:
+    """The message of an error of click's, which typer may hold as its own: printable, with the setting it is about."""
+    if not isinstance(message := getattr(error, "message", None), str):
+        return
+    context, name = getattr(error, "ctx", None), getattr(getattr(error, "param", None), "name", None)
+    of_setting = name and getattr(context and context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
+    said = context.obj.get(name, "") if of_setting and context.obj else ""
+    error.message = printable(message.removeprefix("Value error, ") + (f" (setting {said})" if said else ""))
 
 
 app = typer.Typer(
@@ -80,7 +84,7 @@ def main(
     with guarded():
         settings = settings_here(cast(TyperGroup, context.command))
     context.default_map = settings.values
-    context.obj = settings.of(context.invoked_subcommand or "")
+    context.obj = settings.of(context.invoked_subcommand or "")  # parameter -> where: key = value
 
 
 app.command(
