@@ -39,9 +39,10 @@ def _make_plain(error: Any) -> None:
     """The message of an error of click's, which typer may hold as its own: printable, with the setting it is about."""
     if not isinstance(message := getattr(error, "message", None), str):
         return
-    context, name = getattr(error, "ctx", None), getattr(getattr(error, "param", None), "name", None)
-    of_setting = name and getattr(context and context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
-    said = context.obj.get(name, "") if of_setting and context.obj else ""
+    context: Any = getattr(error, "ctx", None)
+    name = getattr(getattr(error, "param", None), "name", None)
+    source = context.get_parameter_source(name) if context and context.obj and name else None
+    said = context.obj.get(name, "") if getattr(source, "name", "") == "DEFAULT_MAP" else ""
     error.message = printable(message.removeprefix("Value error, ") + (f" (setting {said})" if said else ""))
 
 

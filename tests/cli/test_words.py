@@ -93,7 +93,9 @@ def test_settings_that_mean_nothing_are_refused(tmp_path, text, message):
         settings_for(GROUP, tmp_path, {})
 
 
-@pytest.mark.parametrize(("text", "fault"), [("max-rounds = 'many'", "max-rounds = many"), ("format = 'jp'", "format = jp")])
+@pytest.mark.parametrize(
+    ("text", "fault"), [("max-rounds = 'many'", "max-rounds = many"), ("format = 'jp'", "format = jp")]
+)
 def test_a_setting_that_cannot_be_is_named_with_its_file(rar, folder, tmp_path, monkeypatch, text, fault):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")

@@ -176,7 +176,8 @@ def test_an_untouched_picture_is_called_good_only_where_its_score_is(verdict, ch
         assert said == "good as it is" or said.startswith(("left alone: ", "put back: ")), said
         assert "good" not in said or band(score) in {"good", "very good"}, (banded(score), said)
         if verdict != "accept":
-            assert said == {"revert": "put back: it lost 1 dB", "exhausted": "left alone: max rounds or strength is 0"}[verdict]
+            words = {"revert": "put back: it lost 1 dB", "exhausted": "left alone: max rounds or strength is 0"}
+            assert said == words[verdict]
             continue
         about = {**told["rounds"][0], "verdict": "accept", "plan": None}
         assert follows(about, choice) == said

@@ -217,7 +217,7 @@ def test_a_signal_while_held_out_photographs_are_read_ends_the_run_there(photos_
 
 def test_the_hours_hold_while_photographs_are_read(photos_dir, tmp_path):
     request = TrainRequest([photos_dir], tmp_path / "run", hours=1e-9)
-    with pytest.raises(UsageError, match="hours ended before the first step, while reading photographs: 1 of 4; allow more"):
+    with pytest.raises(UsageError, match="ended before the first step, while reading photographs: 1 of 4; allow"):
         train(load_config(config_file(tmp_path)), request, print)
 
 
