@@ -19,7 +19,7 @@ from rar_cli.api.sources import Given, no_zero_in, path_text
 from rar_cli.errors import UsageError
 from rar_cli.pictures.encoding import encode_picture
 from rar_cli.pictures.files import write_bytes
-from rar_cli.pictures.formats import FORMATS, WRITABLE
+from rar_cli.pictures.formats import WRITES
 from rar_cli.pictures.images import Picture, as_8_bit
 from rar_cli.pictures.remote import place
 from rar_cli.report.record import AssessmentRecord, PictureRecord
@@ -97,14 +97,14 @@ class Restored:
         if quality is not None and not (type(quality) is int and 1 <= quality <= 100):
             raise UsageError(f"save: quality is a whole number from 1 to 100, got {quality!r}")
         target = place(path_text(path))
-        kind = FORMATS.get(target.suffix.lower(), "")
-        if kind not in WRITABLE:
-            known = ", ".join(ending for ending, name in FORMATS.items() if name in WRITABLE)
+        row = WRITES.get(target.suffix.lower())
+        if row is None:
+            known = ", ".join(WRITES)
             raise UsageError(f"{target}: {target.suffix or 'no ending'} is none that rar writes; use {known}")
-        if self.accepted and self.given.data is not None and kind == self.given.picture.format:
+        if self.accepted and self.given.data is not None and row.name == self.given.picture.format:
             data = self.given.data
         else:
-            data, _ = encode_picture(self.result if self.accepted else self._signed(), kind, quality)
+            data, _ = encode_picture(self.result if self.accepted else self._signed(), row.name, quality)
         write_bytes(data, target)
         return target
 

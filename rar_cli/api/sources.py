@@ -112,6 +112,8 @@ def _from_path(path: Path) -> Given:
     from rar_cli.jobs.stream.reading import read_file
 
     no_zero_in(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder; give its pictures one by one, or use `rar restore` on it")
     data, _ = read_file(path, str(path))
     return Given(str(path), read_picture(data, str(path)), data=data)
 

@@ -24,21 +24,26 @@ class Commands(TyperGroup):
         try:
             return super().make_context(*given, **options)
         except Exception as error:
-            _make_printable(error)
+            _make_plain(error)
             raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            _make_printable(error)
+            _make_plain(error)
             raise
 
 
-def _make_printable(error: Any) -> None:
-    """The message of an error of click's, which typer may hold as its own."""
-    if isinstance(message := getattr(error, "message", None), str):
-        error.message = printable(message)
+def _make_plain(error: Any) -> None:
+    """The message of an error of click's, which typer may hold as its own: printable, with the setting it is about."""
+    if not isinstance(message := getattr(error, "message", None), str):
+        return
+    context: Any = getattr(error, "ctx", None)
+    name = getattr(getattr(error, "param", None), "name", None)
+    source = context.get_parameter_source(name) if context and context.obj and name else None
+    said = context.obj.get(name, "") if getattr(source, "name", "") == "DEFAULT_MAP" else ""
+    error.message = printable(message.removeprefix("Value error, ") + (f" (setting {said})" if said else ""))
 
 
 app = typer.Typer(
@@ -80,7 +85,7 @@ def main(
     with guarded():
         settings = settings_here(cast(TyperGroup, context.command))
     context.default_map = settings.values
-    context.obj = settings.of(context.invoked_subcommand or "")
+    context.obj = settings.of(context.invoked_subcommand or "")  # parameter -> where: key = value
 
 
 app.command(

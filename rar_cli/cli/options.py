@@ -83,7 +83,7 @@ def complete_names(incomplete: str) -> Iterator[str]:
 
 def show_settings(context: typer.Context, verbose: bool) -> None:
     """With --verbose: each setting that applies, and where it comes from."""
-    for line in (context.obj or []) if verbose else []:
+    for line in sorted((context.obj or {}).values()) if verbose else []:
         typer.echo(f"rar: setting {printable(line)}", err=True)
 
 

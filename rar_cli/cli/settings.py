@@ -35,9 +35,9 @@ class Settings:
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def of(self, command: str) -> list[str]:
-        """What applies to a command, each with where it comes from."""
-        return sorted(text for (owner, _), text in self.said.items() if owner == command)
+    def of(self, command: str) -> dict[str, str]:
+        """What applies to a command: parameter -> the setting and where it comes from."""
+        return {parameter: text for (owner, parameter), text in self.said.items() if owner == command}
 
     def put(self, command: str, parameter: str, value: Any, said: str) -> None:
         """What comes later wins."""

@@ -29,8 +29,9 @@ def preview(jobs: Sequence[Job], request: Request, target: Target) -> Iterator[t
         return options_of(request, engine, kinds_of(request)).fingerprints(engine, weights)
 
     sink = target.look()
-    for group in groups_of(jobs, request.batch_size, request.shard):
-        for job in group:
+    mine = {job.output for group in groups_of(jobs, request.batch_size, request.shard) for job in group}
+    for job in jobs:  # in the order of the inputs; a run takes those of one size together
+        if job.output in mine:
             yield job, _standing(job, sink, book, fingerprint)
 
 

@@ -18,6 +18,9 @@ from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look,
 LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
 SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
 
+TRACE = 0.05
+"""Severity from which what `--only` names has a cheaper round: docs/decisions.md#a-trace-of-what-is-named."""
+
 
 class Policy(Protocol):
     """Decides for one picture after each assessment."""
@@ -121,7 +124,7 @@ class Prices:
     """Prices that the expected gain of a plan must pay. They are fitted with the heads.
 
     round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: `--only`
-    lowers the price of the first round by this, because a user who names a degradation has seen it; set by hand.
+    lowers the price of the first round by this where a trace of what it names is seen; set by hand.
     """
 
     round_db: float = 0.2
@@ -157,12 +160,12 @@ class GainPolicy:
         """Revert a round that lost. Then go on as long as a plan is worth a round."""
         now = looks[-1]
         found = self.found(looks, plans) if plans else None
-        if found is not None and found < -self.allowance(len(plans) - 1):
+        if found is not None and found < -self.allowance(looks, len(plans) - 1):
             return Decision(Verdict.REVERT, f"this round lost about {-found:.1f} dB", found_db=found)
         if self.bounds.good_enough(now):
             return Decision(Verdict.ACCEPT, f"score {now.score:.0f} is good enough", found_db=found)
         best, gain = self.best(now)
-        if best is None or self.worth(gain) + self.allowance(len(plans)) < 0:
+        if best is None or self.worth(gain) + self.allowance(looks, len(plans)) < 0:
             said = f"the best plan would gain {gain.mean_db:+.1f} dB, not worth a round"
             reason = "nothing may be removed" if best is None else said
             return Decision(Verdict.ACCEPT, reason, expected_db=gain.mean_db, found_db=found)
@@ -175,9 +178,10 @@ class GainPolicy:
         """A gain in dB less the prices of its risk and of one round."""
         return self.prices.worth(gain.mean_db, gain.low_db)
 
-    def allowance(self, rounds: int) -> float:
-        """How many dB the first round may be expected to lose, because the user named a degradation."""
-        return self.prices.named_db if self.bounds.named and not rounds else 0.0
+    def allowance(self, looks: Sequence[Look], rounds: int) -> float:
+        """How many dB the first round may be expected to lose, because the user named a degradation and rar sees it."""
+        cheaper = self.bounds.named and not rounds and looks[0].of(*self.bounds.wanted) >= TRACE
+        return self.prices.named_db if cheaper else 0.0
 
     def best(self, look: Look) -> tuple[Plan | None, Gain]:
         """The best plan after prices, and its gain; None if nothing may be removed."""

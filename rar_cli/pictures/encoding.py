@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from rar_cli.errors import ImageError
 from rar_cli.pictures.colour import to_srgb
 from rar_cli.pictures.deep import encode_png, encode_tiff, png_texts
-from rar_cli.pictures.formats import BY_NAME, Format, openers
+from rar_cli.pictures.formats import BY_NAME, Format, unwritable
 from rar_cli.pictures.images import Picture, as_8_bit, as_16_bit
 from rar_cli.pictures.quiet import hush
 from rar_cli.pictures.tags.blocks import fits_jpeg, jpeg_markers, with_chunks
@@ -23,8 +23,9 @@ from rar_cli.pictures.tags.metadata import EXIF_IFD, GPS_IFD, TIFF_IPTC, TIFF_XM
 def encode_picture(picture: Picture, format_name: str, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
     """(bytes of the file, warnings). Metadata that cannot be written is a warning, never a failure."""
     hush()
-    openers()  # and with them the writers
     row = BY_NAME[format_name]
+    if reason := unwritable(row):
+        raise ImageError(reason)
     fitting, dropped = _fitting(picture, row)
     warnings = [*picture.warnings, *dropped]
     if fitting.pixels.dtype == np.uint8:

@@ -40,7 +40,7 @@ class Format:
 
     @property
     def cure(self) -> str:
-        """The command that makes this format readable."""
+        """The command that makes this format readable and, where rar writes it, writable."""
         if not self.module:
             return "pip install --upgrade Pillow"
         return f"pip install 'rar-cli[{self.extra}]' (the package {self.package})"
@@ -95,6 +95,9 @@ FORMATS = {suffix: row.name for row in TABLE if row.in_folders for suffix in row
 
 WRITABLE = {row.name for row in TABLE if row.writable}
 
+WRITES = {suffix: row for row in TABLE if row.writable for suffix in row.suffixes}
+"""Suffix -> format of what can be written, where the package of its row is there."""
+
 FORMAT_SUFFIX = {row.option: next(s for s in row.suffixes if row.option in s) for row in TABLE if row.option}
 """Word of `--format` -> suffix."""
 
@@ -121,6 +124,11 @@ def _register(module: str) -> None:
         return
     if hasattr(plugin, "register_heif_opener"):
         plugin.register_heif_opener()
+
+
+def unwritable(row: Format) -> str | None:
+    """What to install for a format that is written, whose package is not there; loads the writers."""
+    return None if row.name in openers() else f"{row.name} cannot be written yet; run {row.cure}"
 
 
 def described() -> str:

@@ -187,7 +187,7 @@ def _untouched(record: Record, choice: Choice) -> str:
     if record["stop"] == "revert":
         return f"put back: {record['rounds'][-1]['reason']}"
     if record["stop"] == "exhausted":
-        return "left alone: no rounds allowed"
+        return "left alone: max rounds or strength is 0"
     return left_alone(record["rounds"][0], record["rounds"][0].get("expected_gain_db"), choice)
 
 

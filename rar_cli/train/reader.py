@@ -51,7 +51,7 @@ def fit_reader(
     holding = {side: [photo for photo, least in zip(photos, short, strict=True) if least >= side] for side in sides}
     found, truth = [], []
     for number in range(pictures):
-        on_each(number + 1, pictures, "pictures for the blur reader")
+        on_each(number + 1, pictures, "measuring blur")
         side = sides[int(rng.integers(len(sides)))]
         clean = crop(holding[side][int(rng.integers(len(holding[side])))], side, rng)
         recipe = focused_recipe(rng, FOCUS) if rng.random() < FOCUSED else random_recipe(rng)
@@ -89,7 +89,7 @@ def _regress(
     optimizer = torch.optim.AdamW([*describe.parameters(), *head.parameters()], lr=1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / 100) * (1.0 - i / STEPS))
     for number in range(STEPS):
-        on_each(number + 1, STEPS, "steps of the blur reader")
+        on_each(number + 1, STEPS, "learning to read blur")
         chosen = torch.randint(len(cepstra), (BATCH,), generator=generator)
         loss = ((head(describe(cepstra[chosen])) - kernels[chosen]) * weight).square().mean()
         optimizer.zero_grad()

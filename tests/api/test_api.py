@@ -225,6 +225,7 @@ def closed():
         (lambda e: rar.restore([7], engine=e), UsageError, "int is no picture"),
         (lambda e: rar.restore(b"x", engine=e), ImageError, "picture: "),
         (lambda e: rar.restore("nowhere.png", engine=e), ImageError, "nowhere.png"),
+        (lambda e: rar.restore(".", engine=e), ImageError, "is a folder; give its pictures one by one"),
         (lambda e: rar.restore(np.zeros((4, 4, 5), np.uint8), engine=e), UsageError, "(h, w, 1 to 4)"),
         (lambda e: rar.restore(np.zeros((4, 4), np.int64), engine=e), UsageError, "int64"),
         (lambda e: rar.restore(np.full((4, 4), 255.0), engine=e), UsageError, "divide by 255"),

@@ -71,7 +71,7 @@ def test_settings_come_from_the_nearest_file_and_the_environment_wins(tmp_path):
     found = settings_for(GROUP, below, {"RAR_TILE": "640", "RAR_RESTORE_TILE": "768", "RAR_WEIGHTS": "a store"})
     assert found.values["restore"] == {"max_rounds": 2, "tile": "768", "keep": "noise,rain"}
     assert found.values["assess"] == {"tile": "640"}
-    assert found.of("assess") == ["RAR_TILE = 640"]
+    assert found.of("assess") == {"tile": "RAR_TILE = 640"}
     (tmp_path / "a" / "pyproject.toml").write_text("[tool.other]\n")
     assert settings_for(GROUP, below, {}).values["restore"]["max_rounds"] == 2
     (tmp_path / "a" / "pyproject.toml").write_text("[tool.rar]\nmax-rounds = 3\n")
@@ -91,6 +91,23 @@ def test_settings_that_mean_nothing_are_refused(tmp_path, text, message):
     (tmp_path / "rar.toml").write_text(text)
     with pytest.raises(UsageError, match=re.escape(message)):
         settings_for(GROUP, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("max-rounds = 'many'", "max-rounds = many"), ("format = 'jp'", "format = jp")]
+)
+def test_a_setting_that_cannot_be_is_named_with_its_file(rar, folder, tmp_path, monkeypatch, text, fault):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    (tmp_path / "rar.toml").write_text(text)
+    error = rar("restore", folder, "out", code=2).stderr
+    assert f"(setting {tmp_path / 'rar.toml'}: {fault})" in error
+    assert "Value error" not in error
+    option, value = text.replace("'", "").split(" = ")
+    error = rar("restore", folder, "out", f"--{option}", value, code=2).stderr  # which says it itself
+    assert "Invalid value for" in error
+    assert "setting" not in error
+    assert "Value error" not in error
 
 
 def test_settings_apply_and_verbose_names_them(rar, folder, tmp_path, monkeypatch):
@@ -114,6 +131,8 @@ def test_rows_come_in_the_order_of_the_inputs_and_the_summary_names_output_and_r
     result = rar("restore", folder, tmp_path / "out", "--report", tmp_path / "r.html")
     names = re.findall(r"^([abcn]\d?\.\w+) ", result.stdout, re.M)
     assert names == sorted(path.name for path in folder.iterdir())
+    planned = rar("restore", folder, tmp_path / "new", "--dry-run").stdout.splitlines()
+    assert [line.rpartition("/")[2] for line in planned] == names
     assert f"in {folder}/" in result.stdout
     assert f"pictures: {tmp_path / 'out'}; report: {tmp_path / 'r.html'}" in result.stdout
 

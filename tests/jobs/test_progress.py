@@ -164,10 +164,10 @@ def test_a_count_that_stands_still_keeps_its_bar(monkeypatch):
 
     monkeypatch.setattr(steps, "LINE_EVERY_S", 0.0)
     with steps.steps_shown(quiet=False, hours=None) as on_step:
-        on_step(0, 60, "seconds of harvest")
+        on_step(0, 60, "trying plans, in seconds")
         bar = on_step.bar
         for second in (1, 1, 2):  # two batches in one second
-            on_step(second, 60, "seconds of harvest")
+            on_step(second, 60, "trying plans, in seconds")
         assert on_step.bar is bar
 
 
@@ -180,5 +180,5 @@ def test_training_calls_back_after_every_step(photos_dir, tmp_path):
     seen = []
     request = TrainRequest([photos_dir], tmp_path / "run", on_step=lambda *step: seen.append(step))
     train(load_config(config_file(tmp_path, steps=1)), request, lambda text: None)
-    assert seen[:4] == [(number, 4, "photographs to read") for number in range(1, 5)]
+    assert seen[:4] == [(number, 4, "reading photographs") for number in range(1, 5)]
     assert seen[4:] == [(1, 3, "stage assess"), (2, 3, "stage restore"), (3, 3, "stage together")]

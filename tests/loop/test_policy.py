@@ -82,6 +82,15 @@ def test_who_names_a_degradation_has_seen_it():
     assert policy(unsure, wanted=HAZE, named=True).decide([SEEN], []).plan == Plan(HAZE, 0.5, restart=True)
 
 
+def test_what_is_named_has_no_cheaper_round_where_not_a_trace_of_it_is_seen():
+    named = policy({HAZE: 0.0}, [-0.5], wanted=HAZE, named=True)
+    clean, faint = look(rain=0.6, haze=0.04), look(haze=0.06)
+    assert named.decide([clean], []).verdict is Verdict.ACCEPT
+    assert named.decide([faint], []).verdict is Verdict.REPEAT
+    assert named.decide([clean, look(1)], [Plan(HAZE, 0.5, restart=True)]).verdict is Verdict.REVERT
+    assert policy({HAZE: 1.0}, wanted=HAZE, named=True).decide([clean], []).verdict is Verdict.REPEAT  # it pays
+
+
 def test_only_the_first_round_is_cheaper_for_what_is_named():
     once = policy({HAZE: -1.0}, [-0.5], wanted=HAZE, named=True)
     after = once.decide([SEEN, look(1, haze=0.3)], [Plan(HAZE, 0.5, restart=True)])

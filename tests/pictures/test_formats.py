@@ -1,5 +1,6 @@
 """The table of formats is true: what it lists is read, written and kept, and nothing else is tried."""
 
+import re
 import sys
 
 import cv2
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rar_cli.errors import ImageError
+from rar_cli.errors import ImageError, UsageError
+from rar_cli.jobs.naming import plan
 from rar_cli.pictures import formats
 from rar_cli.pictures.decoding import read_picture
 from rar_cli.pictures.encoding import encode_picture
@@ -137,6 +139,19 @@ def test_where_a_package_is_missing_the_error_is_its_cure(name, beginning, monke
         read_picture(beginning + bytes(200), "photo")
     assert name in str(caught.value)
     assert BY_NAME[name].cure in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HEIF", "JXL"])
+def test_what_cannot_be_written_is_said_with_its_cure_before_any_work(name, monkeypatch, photo):
+    there = tuple(each for each in openers() if each != name)
+    monkeypatch.setattr(formats, "openers", lambda: there)
+    monkeypatch.setattr(plan, "FORMATS", {end: kind for end, kind in FORMATS.items() if kind != name})
+    cure = f"{name} cannot be written yet; run {BY_NAME[name].cure}"
+    for suffix in BY_NAME[name].suffixes:
+        with pytest.raises(UsageError, match=re.escape(cure)):
+            plan.is_file_target(["photo.png"], f"better{suffix}")
+    with pytest.raises(ImageError, match=re.escape(cure)):
+        encode_picture(Picture(photo, name), name)
 
 
 def test_a_package_that_cannot_be_loaded_is_as_one_that_is_missing(monkeypatch):

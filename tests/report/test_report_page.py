@@ -1,6 +1,5 @@
 """The page of a run in real Chromium: mouse, finger, keys, paper, at three sizes."""
 
-import os
 import re
 import shutil
 
@@ -305,22 +304,31 @@ def test_crops_are_shown_at_their_own_size(opened):
 
 
 def test_a_page_of_500_pictures_opens_in_two_seconds(browser, tmp_path):
+    """The sheet is painted within two seconds, beside whatever else runs; all of the page takes so much of one core."""
     gallery = Gallery("many", 500)
-    coarse = [Image.fromarray(noise(i, (90, 135))).resize((1080, 720)) for i in range(2)]
+    coarse = [Image.fromarray(noise(i, (48, 72))).resize((1080, 720)) for i in range(2)]
     gallery.add(record(), *(np.asarray(image) for image in coarse), [np.asarray(coarse[0])])
     gallery.cards = [card_like(gallery.cards[0]) for _ in range(500)]
     gallery.write(tmp_path / "r.html", 1.0, 1.0)
-    taken = []
-    for _ in range(3):  # the machine may be busy: the best of three is what the page takes
-        tab = browser.new_page()
+    assert 40e6 < (tmp_path / "r.html").stat().st_size < 50e6  # as large as a page may be
+    painted, loaded = [], []
+    for _ in range(3):  # the best of three is what the page takes
+        tab, before = browser.new_page(), cpu_seconds(browser)
         tab.goto((tmp_path / "r.html").as_uri(), wait_until="load")
-        taken.append(tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        loaded.append(cpu_seconds(browser) - before)
+        painted.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
         assert tab.locator(".tile").count() == 500
         assert tab.locator("*").count() < 8000  # what nobody looks at yet is no element
         assert tab.locator("img").count() < 200
         tab.close()
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)  # other programs hold the processors: the page waits for them
-    assert min(taken) < (6000 if busy else 2000), taken
+    assert min(painted) < 2000, painted
+    assert min(loaded) < 2.0, loaded
+
+
+def cpu_seconds(browser):
+    """What all processes of the browser have computed so far."""
+    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    return sum(process["cpuTime"] for process in told["processInfo"])
 
 
 def card_like(card):

@@ -79,7 +79,7 @@ def test_a_step_says_that_it_was_put_back_and_what_it_gained():
         (course({"noise": 0.5}), Choice(only=("low_light",)), "left alone: nothing of low light"),
         (course({"rain": 0.5}), Choice(only=("rain",)), "left alone: would gain too little"),
         (course({"noise": 0.5}), Choice(keep=("noise",)), "left alone: only noise, which is kept"),
-        (course({"noise": 0.5}, stop="exhausted"), Choice(), "left alone: no rounds allowed"),
+        (course({"noise": 0.5}, stop="exhausted"), Choice(), "left alone: max rounds or strength is 0"),
         (
             course({"noise": 0.5}, {}, best=0, stop="revert", reason="it lost 1 dB"),
             Choice(), "put back: it lost 1 dB",
@@ -176,7 +176,8 @@ def test_an_untouched_picture_is_called_good_only_where_its_score_is(verdict, ch
         assert said == "good as it is" or said.startswith(("left alone: ", "put back: ")), said
         assert "good" not in said or band(score) in {"good", "very good"}, (banded(score), said)
         if verdict != "accept":
-            assert said == {"revert": "put back: it lost 1 dB", "exhausted": "left alone: no rounds allowed"}[verdict]
+            words = {"revert": "put back: it lost 1 dB", "exhausted": "left alone: max rounds or strength is 0"}
+            assert said == words[verdict]
             continue
         about = {**told["rounds"][0], "verdict": "accept", "plan": None}
         assert follows(about, choice) == said

@@ -255,7 +255,7 @@ def test_one_command_refits_the_heads_of_weights_that_are_there(busy, weights_di
     request = GainRequest([tmp_path], weights_dir, tmp_path / "out", [], 1.0, lambda: len(told) > 4)
     shown = []
     folder = refit(replace(request, on_each=lambda *each: shown.append(each)), told.append)
-    assert {what for *_, what in shown} == {"seconds of harvest", "epochs of the heads"}
+    assert {what for *_, what in shown} == {"trying plans, in seconds", "learning what plans gain, in epochs"}
     loaded = Rar.load(folder)
     assert isinstance(loaded.policy, GainPolicy)
     (restored,) = restore(Engine(loaded, CPU), torch.rand(1, 3, 32, 32))
@@ -281,7 +281,7 @@ def test_a_signal_while_photographs_are_read_ends_it_and_what_is_done_is_counted
     )
     with pytest.raises(KeyboardInterrupt):
         refit(request, print)
-    assert seen == [(1, 3, "photographs to read"), (2, 3, "photographs to read")]
+    assert seen == [(1, 3, "reading photographs"), (2, 3, "reading photographs")]
 
 
 def test_ranks_correlate_as_scipy_has_it():

@@ -169,7 +169,7 @@ def test_a_signal_leaves_a_whole_state_behind_with_its_own_exit_code(photos_dir,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("what", ["photographs to read", "pictures for the blur reader", "steps of the blur reader"])
+@pytest.mark.parametrize("what", ["reading photographs", "measuring blur", "learning to read blur"])
 def test_a_signal_before_the_first_step_ends_the_run_there(photos_dir, tmp_path, monkeypatch, capsys, what, number):
     blurred = config_file(tmp_path, steps=2)
     told = blurred.read_text().replace("free_tokens = 2", "free_tokens = 2\nblur_reach = 6\nblur_width = 8")
@@ -212,12 +212,12 @@ def test_a_signal_while_held_out_photographs_are_read_ends_the_run_there(photos_
     )  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
         train(load_config(config_file(tmp_path)), request, print)
-    assert seen == [(1, 4, "photographs to read"), (2, 4, "photographs to read")]
+    assert seen == [(1, 4, "reading photographs"), (2, 4, "reading photographs")]
 
 
 def test_the_hours_hold_while_photographs_are_read(photos_dir, tmp_path):
     request = TrainRequest([photos_dir], tmp_path / "run", hours=1e-9)
-    with pytest.raises(UsageError, match="hours ended before the first step, with 1 of 4 photographs to read"):
+    with pytest.raises(UsageError, match="ended before the first step, while reading photographs: 1 of 4; allow"):
         train(load_config(config_file(tmp_path)), request, print)
 
 

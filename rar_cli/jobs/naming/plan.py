@@ -14,7 +14,7 @@ from pathlib import Path
 from rar_cli.errors import UsageError
 from rar_cli.jobs.naming.portable import folds_case, name_fault
 from rar_cli.jobs.naming.walk import STREAM, Found, Selection, find
-from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE
+from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE, WRITES, unwritable
 from rar_cli.pictures.remote import is_remote, place
 
 
@@ -151,6 +151,9 @@ def is_file_target(inputs: Sequence[str], output: str) -> bool:
     suffix = Path(output).suffix
     if place(output).is_dir() or output.endswith(("/", os.sep)):
         return False
+    row = WRITES.get(suffix.lower())
+    if row and row.module and (reason := unwritable(row)):
+        raise UsageError(f"{output}: {reason}")
     if re.fullmatch(r"\.[A-Za-z]\w{1,4}", suffix) and suffix.lower() not in FORMATS:
         known = ", ".join(dict.fromkeys(ending for ending, kind in FORMATS.items() if kind in WRITABLE))
         raise UsageError(f"{output}: {suffix} is no ending rar writes; use {known}, or a folder with / at its end")

@@ -41,7 +41,7 @@ def load_photos(
     others = Counter(path.suffix.lower() or "no ending" for path in paths if path.suffix.lower() not in FORMATS)
     readable = [path for path in paths if path.suffix.lower() in FORMATS]
     for number, path in enumerate(readable, 1):
-        on_each(number, len(readable), "photographs to read")
+        on_each(number, len(readable), "reading photographs")
         try:
             photo = read_photo(path)
         except ImageError as error:

@@ -127,7 +127,7 @@ def _fit_member(member: GainMember, harvest: Harvest, normed: Tensor, moves: Ten
             nn.utils.clip_grad_norm_(member.parameters(), 5.0)
             optimizer.step()
             rates.step()
-        plan.on_each(epoch + 1, plan.epochs, "epochs of the heads")
+        plan.on_each(epoch + 1, plan.epochs, "learning what plans gain, in epochs")
 
 
 def _loss(member: GainMember, harvest: Harvest, normed: Tensor, moves: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def _gather(
         gone = time.monotonic() - begun
         if request.interrupted() or gone > seconds:
             return True
-        on_each(round(gone), round(seconds), "seconds of harvest")
+        on_each(round(gone), round(seconds), "trying plans, in seconds")
         return False
 
     engine, origin = Engine(copy.deepcopy(model), EngineOptions()), origin_of(model, photos)

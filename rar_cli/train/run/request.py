@@ -17,8 +17,8 @@ class TrainRequest:
 
     warm_start: a weights folder to begin from. hours: stop after so many, at a checkpoint; 0: after one step.
     interrupted: called after every step. Once it is true, the run writes checkpoint and weights and returns,
-    without a validation. on_step: gets how many are done, how many there are and what they are. First come photographs
-    to read, then fits, then the steps of each stage. Only the main process reports steps.
+    without a validation. on_step: gets how many are done, how many there are and what is done. Photographs are read
+    first, then something is fitted, then come the steps of each stage. Only the main process reports steps.
     """
 
     data: Sequence[Path]

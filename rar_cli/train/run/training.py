@@ -70,7 +70,7 @@ def _on_the_way(request: TrainRequest, clock: Clock) -> OnEach:
         if request.interrupted():
             raise KeyboardInterrupt
         if request.hours and clock.over():
-            raise UsageError(f"the hours ended before the first step, with {done} of {total} {what}; allow more")
+            raise UsageError(f"the hours ended before the first step, while {what}: {done} of {total}; allow more")
 
     return each
 
