@@ -95,6 +95,32 @@ def test_an_output_that_appears_while_the_run_is_at_work_is_left_alone(rar, fold
     assert (out / "a.png").read_bytes() == b"just saved"
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["hard-links", "no-hard-links"])
+def test_an_output_that_appears_after_the_last_look_is_left_alone(rar, folder, tmp_path, monkeypatch, links):
+    from rar_cli.jobs.logs.book import OwnBook
+
+    out, real = tmp_path / "out", OwnBook.announce
+
+    def announce(self, record):
+        real(self, record)
+        if record.output.endswith("a.png"):
+            (out / "a.png").write_bytes(b"just saved")
+
+    def no_link(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(OwnBook, "announce", announce)
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    result = rar("restore", folder, out, *ALWAYS, code=1)
+    assert (out / "a.png").read_bytes() == b"just saved"
+    assert "appeared while it was to be written" in " ".join(result.output.split())
+    assert not list(out.glob(".rar-*.part"))
+    monkeypatch.undo()
+    rar("restore", folder, out, *ALWAYS, code=1)
+    assert (out / "a.png").read_bytes() == b"just saved"
+
+
 def test_a_link_to_nothing_and_a_folder_are_no_place_for_an_output(rar, folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
