@@ -4,8 +4,9 @@
     python benchmarks/reliability/kill_runs.py --runs 4 --signals 8 --pictures 48 --ways local shards
 
 Ways: local, watch, shards (three beside each other) and ray (two workers). A run is one folder, started again until
-two of SIGKILL, SIGTERM and SIGINT have hit it. After each start, every output must have the bytes of an unbroken run and stand in the log by its SHA-256; after the last
-one the folder is finished and compared whole. Prints one line of JSON; exits with 1 on any difference.
+two of SIGKILL, SIGTERM and SIGINT have hit it. After each start, every output must have the bytes of an unbroken run
+and stand in the log by its SHA-256; after the last one the folder is finished and compared whole. Prints one line of
+JSON; exits with 1 on any difference.
 """
 
 import argparse
