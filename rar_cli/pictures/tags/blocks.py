@@ -116,6 +116,11 @@ def early_chunks(png: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, chunk[8:-4]) for name, chunk in early)
 
 
+def chunk_names(png: bytes) -> set[bytes]:
+    """The names of all chunks."""
+    return {name for name, _ in _chunks(png)}
+
+
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:
     """pHYs of a density in pixels per inch."""
     x, y = (round(each / 0.0254) for each in dpi)

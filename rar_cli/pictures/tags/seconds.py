@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from rar_cli.pictures.tags.blocks import behind_jpeg, early_chunks
+from rar_cli.pictures.tags.foreigners import of_other_programs
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
@@ -21,9 +22,12 @@ def others_inside(image: Image.Image, data: bytes) -> list[str]:
     """What of an opened file is not read: further pictures, gain maps, bits beyond 8."""
     found = [
         f"{what}: dropped"
-        for what in (_second_pictures(image, data), *_auxiliary(image, data), *_private(image, data))
+        for what in (
+            _second_pictures(image, data), *_auxiliary(image, data), *_private(image, data),
+            of_other_programs(image, data),
+        )
         if what
-    ]
+    ]  # fmt: skip
     bits = _bits(image, data)
     return found + ([f"{bits} bits for each colour were read as 8"] if bits > 8 else [])
 
