@@ -104,7 +104,6 @@ def test_signatures_and_settings_of_other_programs_are_named_once(photo):
     [
         ((0xE2, b"FPXR\0\0\1preview"), "APP2 FPXR"),
         ((0xE1, b"FLIR\0\1\0\1heat"), "APP1 FLIR"),
-        ((0xE2, b"urn:iso:std:iso:ts:21496:-1\0map"), "APP2 urn:iso:std:iso:"),
         ((0xE3, b"Meta\0\0II"), "APP3 Meta"),
         ((0xEC, b"Ducky\0\3\0\x20\0\0\0\x1c" + b"mine" * 8), "APP12 Ducky"),
         ((0xEF, b"\x1b[31m"), "APP15"),
@@ -121,6 +120,14 @@ def test_segments_that_are_kept_or_about_the_old_encoding_are_not_named(photo):
     usual = [(0xEE, b"Adobe\0d\0\0\0\0\1"), (0xEC, b"Ducky\0\1\0\4\0\0\0\x3c\0\0"), (0xE0, b"JFXX\0\x10")]
     data = jpeg_with(photo, *usual, iptc_segment(), (0xFE, COMMENT), exif=full_exif(), xmp=XMP, icc_profile=ICC)
     assert again(data, "JPEG")[2] == ()
+
+
+def test_a_gain_map_after_iso_is_named_once(photo):
+    iso = (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0")
+    assert again(jpeg_with(photo, iso, xmp=XMP), "JPEG")[2] == ("gain map: dropped",)
+    warnings = again(jpeg_with(photo, iso, xmp=ULTRA_HDR), "JPEG")[2]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("gain map, ")
 
 
 def test_chunks_and_tags_of_other_programs_are_named_once(photo):

@@ -14,19 +14,19 @@ from rar_cli.pictures.tags.blocks import COLOUR_CHUNKS, NEEDED_CHUNKS, chunk_nam
 from rar_cli.pictures.tags.metadata import DESCRIPTIVE
 from rar_cli.pictures.tags.tiff import tag_numbers
 
+GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
+"""Of an Ultra HDR picture."""
+
 SEGMENTS = {
     "APP0": (b"JFIF", b"JFXX"),
     "APP1": (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"),
-    "APP2": (b"ICC_PROFILE\0", b"MPF\0"),
+    "APP2": (b"ICC_PROFILE\0", b"MPF\0", GAIN_MAP),
     "APP11": (b"JP",),
     "APP13": (b"Photoshop 3.0\0",),
     "APP14": (b"Adobe",),
     "COM": (b"",),
 }
 """Beginnings of the segments that are kept, named elsewhere, or about the old encoding and previews alone."""
-
-GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
-"""Of an Ultra HDR picture; where its map is there, that is named."""
 
 QUALITY_ALONE = 17
 """Bytes of the longest Ducky segment that says a quality and nothing else."""
@@ -59,7 +59,7 @@ def of_other_programs(image: Image.Image, data: bytes) -> str:
     """ "data of other programs (APP2 FPXR)"; empty where there is none."""
     found: list[str] = []
     if image.format in {"JPEG", "MPO"}:
-        found = [_segment(name, body) for name, body in getattr(image, "applist", ()) if not _usual(image, name, body)]
+        found = [_segment(name, body) for name, body in getattr(image, "applist", ()) if not _usual(name, body)]
     elif image.format == "PNG":
         found = sorted(name.decode("ascii", "replace") for name in chunk_names(data) - CHUNKS if name.isalpha())
     elif image.format == "TIFF":
@@ -69,9 +69,7 @@ def of_other_programs(image: Image.Image, data: bytes) -> str:
     return f"data of other programs ({', '.join(names[:MOST_NAMED] + more)})" if names else ""
 
 
-def _usual(image: Image.Image, name: str, body: bytes) -> bool:
-    if body.startswith(GAIN_MAP) and image.format == "MPO":
-        return True
+def _usual(name: str, body: bytes) -> bool:
     plain = name == "APP12" and body.startswith(b"Ducky") and len(body) <= QUALITY_ALONE
     return plain or not body or body.startswith(SEGMENTS.get(name, ()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from rar_cli.pictures.tags.blocks import behind_jpeg, early_chunks
-from rar_cli.pictures.tags.foreigners import of_other_programs
+from rar_cli.pictures.tags.foreigners import GAIN_MAP, of_other_programs
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
@@ -43,7 +43,9 @@ def _second_pictures(image: Image.Image, data: bytes) -> str:
 
 
 def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
-    """Of HEIF and AVIF: gain maps and depth."""
+    """Of HEIF and AVIF: gain maps and depth. Of JPEG: a gain map that neither XMP nor an index of pictures names."""
+    if image.format == "JPEG" and b"hdr-gain-map" not in bytes(image.info.get("xmp") or b""):
+        return ["gain map"] * any(body.startswith(GAIN_MAP) for _, body in getattr(image, "applist", ()))
     if image.format not in {"HEIF", "AVIF"}:
         return []
     found = ["depth map"] * bool(image.info.get("depth_images"))
