@@ -121,6 +121,16 @@ def test_an_output_that_appears_after_the_last_look_is_left_alone(rar, folder, t
     assert (out / "a.png").read_bytes() == b"just saved"
 
 
+@pytest.mark.parametrize("name", [".rar-1-of-1.lock", "rounds.jsonl"])
+def test_a_link_in_place_of_a_lock_or_a_log_leads_to_no_file_that_is_cut(rar, folder, tmp_path, name):
+    notes, out = tmp_path / "notes.txt", tmp_path / "out"
+    notes.write_text("mine")
+    out.mkdir()
+    (out / name).symlink_to(notes)
+    rar("restore", folder, out, *ALWAYS, code=2)
+    assert notes.read_text() == "mine"
+
+
 def test_a_link_to_nothing_and_a_folder_are_no_place_for_an_output(rar, folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
