@@ -121,6 +121,13 @@ def test_an_output_that_appears_after_the_last_look_is_left_alone(rar, folder, t
     assert (out / "a.png").read_bytes() == b"just saved"
 
 
+@pytest.mark.parametrize("option", ["--log", "--profile", "--report"])
+def test_a_log_never_lands_on_a_lock_or_an_unfinished_file(rar, folder, tmp_path, option):
+    result = rar("restore", folder, tmp_path / "out", option, tmp_path / "out" / ".rar-1-of-1.lock", code=2)
+    assert "choose another name" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", [".rar-1-of-1.lock", "rounds.jsonl"])
 def test_a_link_in_place_of_a_lock_or_a_log_leads_to_no_file_that_is_cut(rar, folder, tmp_path, name):
     notes, out = tmp_path / "notes.txt", tmp_path / "out"

@@ -122,6 +122,17 @@ def test_segments_that_are_kept_or_about_the_old_encoding_are_not_named(photo):
     assert again(data, "JPEG")[2] == ()
 
 
+def test_what_lies_behind_a_png_or_webp_and_chunks_of_webp_are_named(photo):
+    behind = "data behind the picture (the film of a motion photo, for instance): dropped"
+    for kind in ("PNG", "WEBP"):
+        data = file_of(Image.fromarray(photo), kind)
+        assert read_picture(data + bytes(500), "x").warnings == ()
+        assert read_picture(data + b"film" * 40, "x").warnings == (behind,)
+    more = data + b"MINE" + struct.pack("<I", 4) + b"mine"
+    longer = more[:4] + struct.pack("<I", len(more) - 8) + more[8:]
+    assert read_picture(longer, "x").warnings == ("data of other programs (MINE): dropped",)
+
+
 def test_a_gain_map_after_iso_is_named_once(photo):
     iso = (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0")
     assert again(jpeg_with(photo, iso, xmp=XMP), "JPEG")[2] == ("gain map: dropped",)

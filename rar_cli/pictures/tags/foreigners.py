@@ -1,7 +1,7 @@
 """What other programs keep in a file for themselves, and no output gets: named for the warnings.
 
-Covered: segments of JPEG, chunks of PNG, tags of the first directory of TIFF. Not covered: makers' notes within EXIF,
-which are kept.
+Covered: segments of JPEG, chunks of PNG and WebP, tags of the first directory of TIFF. Not covered: makers' notes
+within EXIF, which are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from PIL import Image
 
-from rar_cli.pictures.tags.blocks import COLOUR_CHUNKS, NEEDED_CHUNKS, chunk_names
+from rar_cli.pictures.tags.blocks import COLOUR_CHUNKS, NEEDED_CHUNKS, chunk_names, riff_names
 from rar_cli.pictures.tags.metadata import DESCRIPTIVE
 from rar_cli.pictures.tags.tiff import tag_numbers
 
@@ -37,6 +37,9 @@ CHUNKS = NEEDED_CHUNKS | COLOUR_CHUNKS | {
 }  # fmt: skip
 """Chunks that are kept, named elsewhere, or about the old encoding alone."""
 
+RIFF = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"EXIF", b"XMP ", b"ANIM", b"ANMF"}
+"""The same of WebP."""
+
 LAYOUT = {
     *range(254, 260), *range(262, 267), *range(273, 285), *range(286, 294), 296, 297, 301, *range(317, 326), 330,
     *range(332, 342), 347, *range(512, 522), *range(529, 533),
@@ -61,7 +64,9 @@ def of_other_programs(image: Image.Image, data: bytes) -> str:
     if image.format in {"JPEG", "MPO"}:
         found = [_segment(name, body) for name, body in getattr(image, "applist", ()) if not _usual(name, body)]
     elif image.format == "PNG":
-        found = sorted(name.decode("ascii", "replace") for name in chunk_names(data) - CHUNKS if name.isalpha())
+        found = sorted(name.decode() for name in chunk_names(data) - CHUNKS if name.isalpha())
+    elif image.format == "WEBP":
+        found = sorted(name.decode() for name in riff_names(data)[0] - RIFF if name.isalnum())
     elif image.format == "TIFF":
         found = [KINDS.get(tag, f"tag {tag}") for tag in sorted(tag_numbers(data) - TAGS)]
     names = list(dict.fromkeys(found))

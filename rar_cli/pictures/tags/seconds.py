@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from rar_cli.pictures.tags.blocks import behind_jpeg, early_chunks
+from rar_cli.pictures.tags.blocks import behind_jpeg, behind_png, early_chunks, riff_names
 from rar_cli.pictures.tags.foreigners import GAIN_MAP, of_other_programs
 from rar_cli.pictures.tags.tiff import directories
 
@@ -33,13 +33,19 @@ def others_inside(image: Image.Image, data: bytes) -> list[str]:
 
 
 def _second_pictures(image: Image.Image, data: bytes) -> str:
-    """Of JPEG: what lies behind the first; of TIFF: previews and smaller copies."""
+    """Of JPEG, PNG and WebP: what lies behind the first; of TIFF: previews and smaller copies."""
     if image.format == "MPO":
         return "second picture in the file (preview, gain map, depth or stereo)"
-    if image.format == "JPEG" and len(behind_jpeg(data)) > PADDING:
+    if len(_behind(image, data)) > PADDING:
         return "data behind the picture (the film of a motion photo, for instance)"
     inside = image.format == "TIFF" and sum(1 for _ in directories(data)) > 1
     return "smaller copies in the file" if inside else ""
+
+
+def _behind(image: Image.Image, data: bytes) -> bytes:
+    if image.format == "WEBP":
+        return riff_names(data)[1]
+    return {"JPEG": behind_jpeg, "PNG": behind_png}.get(image.format or "", lambda _: b"")(data)
 
 
 def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
