@@ -351,3 +351,12 @@ def test_the_log_holds_the_digest_of_each_output(rar, folder, tmp_path):
     for record in records(tmp_path / "out"):
         with open(record["output"], "rb") as file:
             assert hashlib.sha256(file.read()).hexdigest() == record["output_sha256"]
+
+
+@pytest.mark.parametrize("words", [("restore", "", "out"), ("restore", "in", ""), ("restore", "", ""), ("assess", "")])
+def test_an_empty_name_is_not_the_working_folder(rar, folder, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    before = everything(folder)
+    result = rar(*(folder if word == "in" else word for word in words), code=2)
+    assert "is empty; name a file or a folder" in result.stderr
+    assert everything(folder) == before
