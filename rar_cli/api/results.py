@@ -36,8 +36,8 @@ SHOWN_PX = 360
 class Restored:
     """One picture after `restore`. Where it was left alone, `picture` is the input.
 
-    record: as `rar restore --json` has it. rounds: what was seen and decided, the input first. round_pictures: after
-    each round, where they were kept.
+    record: as `rar restore --json` has it; its warnings say what of the input no file can keep. rounds: what was seen
+    and decided, the input first. round_pictures: after each round, where they were kept.
     """
 
     given: Given

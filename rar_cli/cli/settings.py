@@ -168,7 +168,7 @@ def _typed(value: Any, kind: type, listed: bool) -> Any:
         return value if texts else [value] if isinstance(value, str) else None
     if listed and texts:
         return ",".join(value)
-    right = {float: (int, float)}.get(kind, (kind,))
+    right: tuple[type, ...] = (int, float) if kind is float else (kind,)
     return value if isinstance(value, right) and isinstance(value, bool) == (kind is bool) else None
 
 

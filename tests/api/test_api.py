@@ -157,6 +157,19 @@ def test_a_tiff_that_pillow_opened_is_upright_once_and_keeps_its_metadata(photo,
         assert (after.getexif()[0x010F], after.getexif().get(0x0112, 1)) == ("Maker", 1)
 
 
+def two_pictures(photo):
+    return encoded(photo, "MPO", save_all=True, append_images=[Image.fromarray(photo[::-1].copy())])
+
+
+def test_the_record_says_what_of_the_input_cannot_be_kept(engine, photo):
+    (warning,) = rar.restore(two_pictures(photo), engine=engine).record.warnings
+    assert warning.startswith("second picture")
+
+
+def test_of_what_is_left_as_it_is_nothing_is_lost(content, photo):
+    assert not rar.restore(two_pictures(photo), engine=content).record.warnings
+
+
 def test_a_turned_pil_picture_comes_back_upright(content, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
