@@ -127,7 +127,12 @@ class StoreSink:
         there = self.there(name)
         if there is not None and not self.replaces(str(self.root / name), there):
             raise ImageError(f"{self.root / name}: {FOREIGN}")
-        write_bytes(data, self.root / name, ready=lambda: ready() is None)
+
+        def announce() -> bool:
+            ready()
+            return True
+
+        write_bytes(data, self.root / name, ready=announce)
 
 
 FOREIGN = "exists and no round log knows these bytes; use --overwrite or another OUTPUT"
