@@ -1,11 +1,12 @@
 """Runs of `rar restore` ended by signals at random moments, then resumed: nothing lost, nothing torn.
 
-    python benchmarks/reliability/kill_runs.py --signals 60
-    python benchmarks/reliability/kill_runs.py --signals 8 --pictures 48 --ways local shards
+    python benchmarks/reliability/kill_runs.py --runs 30 --signals 60
+    python benchmarks/reliability/kill_runs.py --runs 4 --signals 8 --pictures 48 --ways local shards
 
-Ways: local, watch, shards (three beside each other) and ray (two workers). Each run gets SIGKILL, SIGTERM or SIGINT.
-After each, every output must have the bytes of an unbroken run and stand in the log by its SHA-256; after the last
-one the folder is finished and compared whole. Prints one line of JSON; exits with 1 on any difference.
+Ways: local, watch, shards (three beside each other) and ray (two workers). A run is one folder, started again until
+two of SIGKILL, SIGTERM and SIGINT have hit it. After each start, every output must have the bytes of an unbroken run
+and stand in the log by its SHA-256; after the last one the folder is finished and compared whole. Prints one line of
+JSON; exits with 1 on any difference.
 """
 
 import argparse
@@ -23,6 +24,9 @@ from pictures import make, start, torn, unfinished
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHARDS = 3
+HITS, STARTS = 2, 4
+"""Signals that end the attack on one run, and starts that do at the latest."""
+
 WAYS = {
     "local": [[]],
     "watch": [["--watch"]],
@@ -34,7 +38,8 @@ WAYS = {
 def main() -> int:
     """Signal, check, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--signals", type=int, default=60, help="over all ways")
+    parser.add_argument("--runs", type=int, default=30, help="at least so many folders, over all ways")
+    parser.add_argument("--signals", type=int, default=60, help="at least so many, over all runs")
     parser.add_argument("--pictures", type=int, default=240)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seed", type=int, default=0)
@@ -48,18 +53,30 @@ def main() -> int:
         began = time.perf_counter()
         assert start(source, whole).wait() == 0
         seconds = time.perf_counter() - began
-        folders = 0
-        while sum(sent.values()) < options.signals:
-            way = options.ways[folders % len(options.ways)]
-            out = Path(work) / f"{way}{folders}"
-            folders += 1
-            for _ in range(2):
-                sent[way] += signalled(source, out, WAYS[way], seconds)
-                faults += [f"{way}: {fault}" for fault in torn(whole, out)]
+        runs = 0
+        while runs < options.runs or sum(sent.values()) < options.signals:
+            way = options.ways[runs % len(options.ways)]
+            out = Path(work) / f"{way}{runs}"
+            runs += 1
+            found, hits = attacked(source, whole, out, WAYS[way], seconds)
+            sent[way] += hits
             finish(source, out, way)
-            faults += [f"{way}: {fault}" for fault in (*torn(whole, out), *unfinished(whole, out))]
-    print(json.dumps({"signals": sent, "folders": folders, "pictures": options.pictures, "faults": faults}))
+            faults += [f"{way}: {fault}" for fault in (*found, *torn(whole, out), *unfinished(whole, out))]
+    print(json.dumps({"runs": runs, "signals": sent, "pictures": options.pictures, "faults": faults}))
     return 1 if faults else 0
+
+
+def attacked(
+    source: Path, whole: Path, out: Path, commands: Sequence[Sequence[str]], seconds: float
+) -> tuple[list[str], int]:
+    """Signal one run again and again; (what was wrong after each start, how many signals hit)."""
+    faults: list[str] = []
+    hits = starts = 0
+    while hits < HITS and starts < STARTS:
+        hits += signalled(source, out, commands, seconds)
+        starts += 1
+        faults += torn(whole, out)
+    return faults, hits
 
 
 def signalled(source: Path, out: Path, commands: Sequence[Sequence[str]], seconds: float) -> int:

@@ -126,10 +126,11 @@ def _restored(
     image = picture_to_image(each.picture)
     (outcome,) = main_path.restore(engine, image, engine.policy.within(bounds), keep_rounds=keep)
     subject = Subject(each.name, size=each.picture.size, weights=weights[0], weights_sha256=weights[1])
+    record = PictureRecord.of(subject, outcome.restoration, time.perf_counter() - started)
     return Restored(
         each,
         each.picture if outcome.image is None else image_to_picture(outcome.image, each.picture),
-        PictureRecord.of(subject, outcome.restoration, time.perf_counter() - started),
+        record if outcome.image is None else replace(record, warnings=each.picture.warnings),
         outcome.restoration.trace,
         tuple(image_to_picture(one, each.picture) for one in outcome.images),
         choice,

@@ -36,8 +36,8 @@ SHOWN_PX = 360
 class Restored:
     """One picture after `restore`. If it was left alone, `picture` is the input.
 
-    record: as `rar restore --json` has it. rounds: assessment and decision of each, the input first. round_pictures:
-    after each round, if they were kept.
+    record: as `rar restore --json` has it. Its warnings say what of the input cannot be kept. rounds: assessment and
+    decision of each, the input first. round_pictures: after each round, if they were kept.
     """
 
     given: Given

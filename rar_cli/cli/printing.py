@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from rar_cli.train.sizes import Sizes
     from rar_cli.weights.download import Holding
     from rar_cli.weights.manifest import Weights
+
+
+MOST_LOSSES = 6
+"""Different losses that are said."""
 
 
 def console_for(stderr: bool = False) -> Console:
@@ -62,6 +67,14 @@ def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
     """What folders hold and rar leaves out, on stderr."""
     if str(leftovers) and not quiet:
         warn(str(leftovers))
+
+
+def say_losses(losses: Counter[str], quiet: bool) -> None:
+    """What of the pictures could not be kept, in one line on stderr."""
+    listed = [f"{loss} ({count} {'picture' if count == 1 else 'pictures'})" for loss, count in losses.most_common()]
+    more = [f"and {len(listed) - MOST_LOSSES} more, which the log names"] if len(listed) > MOST_LOSSES else []
+    if listed and not quiet:
+        warn(f"could not keep all: {'; '.join(listed[:MOST_LOSSES] + more)}")
 
 
 def print_preview(jobs: Sequence[Job], request: Request, target: Target, as_json: bool) -> None:

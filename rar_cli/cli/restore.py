@@ -40,6 +40,7 @@ from rar_cli.cli.printing import (
     print_summary,
     reporter_for,
     say_leftovers,
+    say_losses,
     warn,
 )
 from rar_cli.types import TILE_PX
@@ -174,6 +175,7 @@ def restore_command(
             order = {job.output: place for place, job in enumerate(jobs)}
             summary.records.sort(key=lambda record: order.get(record.output, len(order)))
             print_summary(summary, console_for(stderr=output == "-"), request.choice, output, report)
+        say_losses(reporter.losses, quiet)
         if summary.failed and quiet and summary.interrupted is None:
             warn(f"{summary.failed} of {summary.pictures} pictures failed")
         if code := summary.exit_code:

@@ -10,9 +10,11 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
+import typer
 from typer.core import TyperGroup
 
 from rar_cli.errors import UsageError
@@ -24,8 +26,42 @@ MOST_BYTES = 1 << 24
 NOT_AN_OPTION = {"RAR_WEIGHTS"}
 """Where downloaded weights lie; a command's weights are RAR_RESTORE_WEIGHTS, RAR_ASSESS_WEIGHTS ..."""
 
-Names = dict[str, dict[str, str]]
-"""command -> long option without dashes -> the parameter's name."""
+Names = dict[str, dict[str, "Option"]]
+"""command -> long option without dashes -> the option."""
+
+MOST_SHOWN = 60
+"""Letters of a wrong value in a message."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command."""
+
+    command: Any
+    parameter: Any
+
+    @property
+    def kind(self) -> type:
+        """What its values are, as the command's function declares it: bool, int, float, list, or str for the rest."""
+        hint = _hints(self.command.callback)[self.parameter.name]
+        kinds = {get_origin(each) or each for each in (hint, *get_args(hint))}
+        return next((kind for kind in (list, bool, int, float) if kind in kinds), str)
+
+    def check(self, value: Any, where: str) -> None:
+        """Raise UsageError for a value that the option cannot have. where: the setting, for the message."""
+        try:
+            self.parameter.process_value(typer.Context(self.command), value)
+        except typer.BadParameter as error:
+            raise UsageError(f"{where}: {' '.join(error.message.split())}") from error
+
+
+@cache
+def _hints(function: Any) -> dict[str, Any]:
+    return get_type_hints(function)
+
+
+WANTED = {bool: "true or false", int: "a whole number", float: "a number", list: "a list of texts", str: "text"}
+"""Kinds of values in words."""
 
 
 @dataclass
@@ -60,7 +96,7 @@ def settings_for(group: TyperGroup, folder: Path, environment: Mapping[str, str]
 def _names(group: TyperGroup) -> Names:
     return {
         command: {
-            option.removeprefix("--"): str(parameter.name)
+            option.removeprefix("--"): Option(members, parameter)
             for parameter in members.params
             for option in parameter.opts
             if option.startswith("--") and option != "--help"
@@ -75,9 +111,12 @@ def _nearest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         if (here / "rar.toml").is_file():
             return here / "rar.toml", _read(here / "rar.toml")
         if (here / "pyproject.toml").is_file():
-            table = _read(here / "pyproject.toml").get("tool", {}).get("rar")
-            if table is not None:
+            tool = _read(here / "pyproject.toml").get("tool")
+            table = tool.get("rar") if isinstance(tool, dict) else None
+            if isinstance(table, dict):
                 return here / "pyproject.toml", table
+            if table is not None:
+                raise UsageError(f"{here / 'pyproject.toml'}: tool.rar is no table; write [tool.rar]")
     return None
 
 
@@ -93,15 +132,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_table(table: Mapping[str, Any], path: Path, names: Names, settings: Settings) -> None:
-    tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    options = {option for each in names.values() for option in each}
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping) and key not in options}
     for key, value in table.items():
+        if key in names and key not in tables:
+            raise UsageError(f"{path}: {key} is a command; write a table: [{key}]")
         if key not in tables:
-            owners = [command for command in names if key in names[command]]
-            _put(key, value, owners, str(path), names, settings)
-    for command, options in tables.items():
+            _put(key, value, [command for command in names if key in names[command]], str(path), names, settings)
+    for command, values in tables.items():
         if command not in names:
             raise UsageError(f"{path}: [{command}] is no command; choose from {', '.join(names)}")
-        for key, value in options.items():
+        for key, value in values.items():
             _put(key, value, [command] if key in names[command] else [], str(path), names, settings)
 
 
@@ -110,18 +151,39 @@ def _put(key: str, value: Any, owners: list[str], where: str, names: Names, sett
         known = sorted({option for options in names.values() for option in options})
         raise UsageError(f"{where}: {key} is no option; choose from {', '.join(known)}")
     for command in owners:
-        given = ",".join(map(str, value)) if isinstance(value, list) and key in {"only", "keep"} else value
-        settings.put(command, names[command][key], given, f"{where}: {key} = {given}")
+        option = names[command][key]
+        given = _typed(value, option.kind, key in {"only", "keep"})
+        if given is None:
+            wanted = WANTED[option.kind]
+            raise UsageError(f"{where}: {key} = {value!r:.{MOST_SHOWN}} is of the wrong type; {wanted} is needed")
+        said = f"{where}: {key} = {given}"
+        option.check(given, said[: len(where) + MOST_SHOWN])
+        settings.put(command, str(option.parameter.name), given, said)
+
+
+def _typed(value: Any, kind: type, listed: bool) -> Any:
+    """A value of a table as its option takes it; None where it is of another type. listed: may be a list of names."""
+    texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if kind is list:
+        return value if texts else [value] if isinstance(value, str) else None
+    if listed and texts:
+        return ",".join(value)
+    right: tuple[type, ...] = (int, float) if kind is float else (kind,)
+    return value if isinstance(value, right) and isinstance(value, bool) == (kind is bool) else None
 
 
 def _from_environment(environment: Mapping[str, str], names: Names, settings: Settings) -> None:
     """RAR_MAX_ROUNDS for every command that has it, RAR_RESTORE_MAX_ROUNDS for one."""
     for command, options in names.items():
-        for option, parameter in options.items():
-            plain = option.replace("-", "_").upper()
+        for key, option in options.items():
+            plain = key.replace("-", "_").upper()
             for name in (PREFIX + plain, f"{PREFIX}{command.replace('-', '_').upper()}_{plain}"):
                 if name in environment and name not in NOT_AN_OPTION:
-                    settings.put(command, parameter, environment[name], f"{name} = {environment[name]}")
+                    text = environment[name]
+                    said = f"{name} = {text}"
+                    given = [text] if option.kind is list else text
+                    option.check(given, said[: len(name) + MOST_SHOWN])
+                    settings.put(command, str(option.parameter.name), given, said)
 
 
 def settings_here(group: TyperGroup) -> Settings:

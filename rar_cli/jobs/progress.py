@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,17 +23,24 @@ LINE_EVERY_S = 60.0
 
 WAITING = "waiting for new files"
 
+MOST_LOSSES = 1000
+"""Different losses that are counted; what comes after them stands in the log alone."""
+
 NAME_WIDTH = 40
 """Of the picture in hand, in the bar."""
 
 
 class Progress:
-    """Gets each record as it is finished; prints JSON lines, moves the bar, keeps rows for the table."""
+    """Gets each record as it is finished; prints JSON lines, moves the bar, keeps rows for the table.
+
+    losses: what could not be kept, each with its number of pictures.
+    """
 
     def __init__(self, pace: Pace, as_json: bool, quiet: bool, log_progress: bool, to_stderr: bool = False) -> None:
         self.pace, self.as_json, self.quiet, self.to_stderr = pace, as_json, quiet, to_stderr
         self.log_progress = log_progress
         self.records: list[PictureRecord] = []
+        self.losses: Counter[str] = Counter()
         self.counts = {"restored": 0, "accepted": 0, "skipped": 0, "failed": 0}
         self.now = "loading the model"
         self.last_line = time.monotonic()
@@ -64,6 +72,7 @@ class Progress:
 
     def __call__(self, record: PictureRecord) -> None:
         self.counts[record.status] += 1
+        self.losses.update(loss for loss in record.warnings if loss in self.losses or len(self.losses) < MOST_LOSSES)
         self.pace.add(record.pixels, worked=record.status != "skipped")
         if self.as_json:
             sys.stdout.write(record.to_json() + "\n")

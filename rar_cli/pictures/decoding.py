@@ -66,9 +66,9 @@ def from_pillow(image: Image.Image) -> Picture:
     Raises ImageError for modes that hold no colours, and whatever Pillow raises on damage.
     """
     _refuse_sizes(image.width, image.height, 1)  # of several frames, the one that the caller chose
+    metadata, orientation = read_metadata(image)  # before the pixels are loaded, which drops the tags of a TIFF
     own = image.copy()  # loads the pixels, and by that turns a TIFF
-    metadata, orientation = metadata_of(own.getexif, own.info, "")
-    return _upright(_decode(own, metadata), orientation)
+    return _upright(_decode(own, metadata), 1 if image.format == "TIFF" else orientation)
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:

@@ -46,15 +46,15 @@ class Stamp:
         return cls(stat.S_IMODE(about.st_mode) & 0o777, about.st_mtime_ns)
 
 
-def write_bytes(data: bytes, path: Path, stamp: Stamp | None = None, ready: Callable[[], None] | None = None) -> None:
+def write_bytes(data: bytes, path: Path, stamp: Stamp | None = None, ready: Callable[[], bool] | None = None) -> None:
     """Write atomically: a temporary file in the same folder, flushed to disk, then renamed.
 
     stamp: permissions and time that the file gets; else the user's umask and now. ready: called when the bytes are
-    safe, before they show under their name; what it raises leaves the name as it was. Object stores show a file only
-    once it is whole, so that nothing is renamed there. Raises ImageError where this file cannot be written, UsageError
-    where no file can.
+    safe, before they show under their name; whether they may replace what has that name. What it raises leaves the
+    name as it was. Object stores show a file only once it is whole, so that nothing is renamed there. Raises ImageError
+    where this file cannot be written, UsageError where no file can.
     """
-    ready = ready or (lambda: None)
+    ready = ready or (lambda: True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_remote(path):
@@ -68,7 +68,7 @@ def write_bytes(data: bytes, path: Path, stamp: Stamp | None = None, ready: Call
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable[[], None]) -> None:
+def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable[[], bool]) -> None:
     handle, temporary = _temporary(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -78,15 +78,33 @@ def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable
             file.flush()
             _stamp(temporary, stamp)
             os.fsync(file.fileno())
-            ready()
+            show = os.replace if ready() else _rename_to_new
             if fcntl is not None:
-                os.replace(temporary, path)  # while the lock is held
+                show(temporary, path)  # while the lock is held
         if fcntl is None:
-            os.replace(temporary, path)
+            show(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _rename_to_new(temporary: str, path: Path) -> None:
+    """Rename to a name that nothing has, in one step where the file system can. Raises ImageError where it is taken."""
+    appeared = ImageError(f"{path}: appeared while it was to be written, and stays; run the command again")
+    try:
+        if fcntl is None:
+            os.rename(temporary, path)  # which replaces nothing on Windows
+            return
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise appeared from error
+    except OSError as error:  # no hard links here: look, then rename
+        if os.path.lexists(path):
+            raise appeared from error
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def _temporary(folder: Path) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def download(name: str, source: str | None = None, to: Path | None = None, told:
         raise WeightsError(f"{name}: unknown; `rar download-weights --list` shows the names, or give owner/name")
     members = known or (Entry(name, "", "see its model card", name, 0, repository=name),)
     return [
-        _one(entry, _beside(source, entry, members), (to or cache_folder()) / entry.name, told) for entry in members
+        _one(entry, _beside(source, entry, members), (to or cache_folder()) / entry.name, told, own=to is None)
+        for entry in members
     ]
 
 
@@ -72,21 +74,46 @@ def _beside(source: str | None, entry: Entry, members: tuple[Entry, ...]) -> str
     return f"{source.rstrip('/')}/{entry.name}" if source and len(members) > 1 else source
 
 
-def _one(entry: Entry, source: str | None, target: Path, told: Told | None) -> Weights:
+def _one(entry: Entry, source: str | None, target: Path, told: Told | None, own: bool) -> Weights:
+    """own: the folder is of rar's cache, so that all in it may be replaced."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(target) + ".lock"):  # a second process waits here, and then finds them whole
             if (target / MANIFEST).is_file():
-                try:
+                with suppress(WeightsError):  # fetched anew below, file by file as needed
                     return verify(target, SEALS.get(entry.name))
-                except WeightsError:
-                    (target / MANIFEST).unlink()  # fetched anew below, file by file as needed
-            return _fetch_all(source_of(entry, source), target, told)
+            found = source_of(entry, source)
+            if not own:
+                _refuse_foreign(found, target)
+            (target / MANIFEST).unlink(missing_ok=True)
+            return _fetch_all(found, target, told)
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error}); choose another --to") from error
 
 
+def _refuse_foreign(source: Source, target: Path) -> None:
+    """Raise WeightsError where a file would be replaced that is neither of these weights nor of a download of them."""
+    manifest = target / MANIFEST
+    if _begun(target).exists() or (manifest.is_file() and source.made(manifest.read_bytes())):
+        return
+    right = {name for name, each in source.files.items() if each.sha256 and _has(target / name, each.sha256)}
+    for relative in (MANIFEST, *source.files):
+        if relative not in right and os.path.lexists(target / relative):
+            raise WeightsError(f"{target / relative}: is not of {source.name}, and stays; choose another --to")
+
+
+def _has(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
+
+
+def _begun(target: Path) -> Path:
+    """What a folder holds from the begin of a download to its end."""
+    return target / (MANIFEST + ".part")
+
+
 def _fetch_all(source: Source, target: Path, told: Told | None) -> Weights:
+    target.mkdir(parents=True, exist_ok=True)
+    _begun(target).touch()
     rows = {}
     for relative, remote in source.files.items():
         path = target / relative
@@ -98,7 +125,6 @@ def _fetch_all(source: Source, target: Path, told: Told | None) -> Weights:
     about = {"name": source.name, **source.about, "files": rows}
     text = source.manifest or (json.dumps(about, indent=2) + "\n").encode()
     name = read_manifest(text, str(target))["name"]
-    part = target / (MANIFEST + ".part")
-    part.write_bytes(text)
-    os.replace(part, target / MANIFEST)
+    _begun(target).write_bytes(text)
+    os.replace(_begun(target), target / MANIFEST)
     return Weights(name, target, hashlib.sha256(text).hexdigest())  # every file was checked as it came

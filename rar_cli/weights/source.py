@@ -35,6 +35,16 @@ class Source:
     about: Mapping[str, str] = field(default_factory=dict)
     manifest: bytes | None = None
 
+    def made(self, manifest: bytes) -> bool:
+        """Whether that is the manifest of these weights; of a hub, at whatever commit."""
+        if self.manifest is not None:
+            return manifest == self.manifest
+        try:
+            origin = str(read_manifest(manifest, self.name).get("origin"))
+        except WeightsError:
+            return False
+        return origin.partition("@")[0] == self.about["origin"].partition("@")[0]
+
 
 def source_of(entry: Entry, given: str | None) -> Source:
     """The files of an entry: where `--from` says, else shipped or on the hub. Raises WeightsError."""

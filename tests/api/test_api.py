@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import rar_cli as rar
 from rar_cli.errors import ImageError, UsageError
@@ -144,6 +144,30 @@ def test_saving_keeps_metadata_and_names_rar(engine, photo, tmp_path):
     pil = Image.open(io.BytesIO(encoded(photo, "JPEG", exif=exif.tobytes())))
     with Image.open(rar.restore(pil, engine=engine).save(tmp_path / "y.png")) as image:
         assert image.getexif()[0x010F] == "a maker"
+
+
+def test_a_tiff_that_pillow_opened_is_upright_once_and_keeps_its_metadata(photo, engine, tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x0112], tags[0x010F] = 6, "Maker"
+    Image.fromarray(photo[:32, :48]).save(tmp_path / "x.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "x.tif") as opened:
+        saved = rar.restore(opened, engine=engine).save(tmp_path / "y.tif")
+    with Image.open(saved) as after:
+        assert after.size == (32, 48)
+        assert (after.getexif()[0x010F], after.getexif().get(0x0112, 1)) == ("Maker", 1)
+
+
+def two_pictures(photo):
+    return encoded(photo, "MPO", save_all=True, append_images=[Image.fromarray(photo[::-1].copy())])
+
+
+def test_the_record_says_what_of_the_input_cannot_be_kept(engine, photo):
+    (warning,) = rar.restore(two_pictures(photo), engine=engine).record.warnings
+    assert warning.startswith("second picture")
+
+
+def test_of_what_is_left_as_it_is_nothing_is_lost(content, photo):
+    assert not rar.restore(two_pictures(photo), engine=content).record.warnings
 
 
 def test_a_turned_pil_picture_comes_back_upright(content, photo):

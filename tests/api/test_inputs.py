@@ -1,12 +1,24 @@
 """Python callers: every bad shape, type, range or device ends in an error of errors.py that names what was given."""
 
+import io
+from dataclasses import replace
+
 import pytest
 import torch
+from PIL import Image
 
+from rar_cli.api.sources import given
 from rar_cli.engine.finite import is_finite, require_finite
 from rar_cli.engine.inputs import check_image, check_options
 from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import ImageError, RarError, UsageError
+from rar_cli.pictures.decoding import read_picture
+from rar_cli.pictures.encoding import encode_picture
+from rar_cli.pictures.formats import openers
+from rar_cli.pictures.tags.metadata import Metadata
+from tests.pictures.makers import COMMENT, ICC, IPTC, XMP, full_exif, iptc_segment, jpeg_with
+
+METADATA = Metadata(full_exif(), ICC, XMP, (300.0, 300.0), iptc=IPTC, comments=(COMMENT,))
 
 NAN, INF = float("nan"), float("inf")
 
@@ -105,3 +117,24 @@ def test_a_network_that_makes_nan_fails_before_anything_is_decoded(busy):
     busy.restorer.register_forward_hook(lambda module, given, made: made * NAN)
     with pytest.raises(ImageError, match="the score is not finite"):
         restore(engine, torch.rand(1, 3, 16, 16), FixedPolicy())
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
+def test_a_pillow_picture_has_the_metadata_of_its_file(photo, kind, loaded):
+    if kind not in openers():
+        pytest.skip(f"no reader of {kind}")
+    data, _ = encode_picture(replace(read_picture(jpeg_with(photo, iptc_segment()), "x"), metadata=METADATA), "JPEG")
+    if kind == "HEIF":
+        Image.open(io.BytesIO(data)).save(buffer := io.BytesIO(), "HEIF", exif=METADATA.exif, icc_profile=METADATA.icc)
+        data = buffer.getvalue()
+    elif kind != "JPEG":
+        data, _ = encode_picture(read_picture(data, "x"), kind)
+    opened = Image.open(io.BytesIO(data))
+    if loaded:
+        opened.load()
+    found, file = given(opened).picture, read_picture(data, "x")
+    assert (found.metadata, found.size) == (file.metadata, file.size)
+    exif = Image.Exif()
+    exif.load(found.metadata.exif)
+    assert (exif[0x010F], exif.get_ifd(0x8769)[0x9003]) == ("Maker", "2024:01:02 03:04:05")

@@ -153,3 +153,29 @@ def test_assess_says_the_band(rar, folder):
 def test_a_folder_with_a_dot_in_its_name_is_made_where_it_ends_in_a_slash(rar, folder, tmp_path):
     rar("restore", folder / "a.png", f"{tmp_path / 'out.v2x'}/")
     assert (tmp_path / "out.v2x" / "a.png").exists()
+
+
+def test_what_could_not_be_kept_is_said_in_one_line(rar, folder, tmp_path, photo):
+    for name in ("m.jpg", "n.jpg"):
+        Image.fromarray(photo).save(folder / name, "MPO", save_all=True, append_images=[Image.fromarray(photo)])
+    always = ("--accept", "100", "--max-rounds", "1")
+    result = rar("restore", folder, tmp_path / "out", *always)
+    (line,) = [line for line in result.stderr.splitlines() if "could not keep" in line]
+    second = "second picture in the file (preview, gain map, depth or stereo): dropped"
+    assert line == f"rar: could not keep all: {second} (2 pictures)"
+    assert "could not keep" in rar("restore", folder, tmp_path / "json", *always, "--json").stderr
+    assert rar("restore", folder, tmp_path / "quiet", *always, "--quiet").stderr == ""
+    single = rar("restore", folder / "m.jpg", tmp_path / "one.jpg", *always)
+    assert f"{second} (1 picture)" in single.stderr
+
+
+def test_many_different_losses_are_counted_and_said_shortly(capsys):
+    from collections import Counter
+
+    from rar_cli.cli.printing import MOST_LOSSES, say_losses
+
+    say_losses(Counter(f"loss {i}\x1b[31m\n" for i in range(50)), quiet=False)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.count("loss ") == MOST_LOSSES
+    assert "and 44 more, which the log names" in line
+    assert "\x1b" not in line

@@ -207,14 +207,15 @@ def test_a_half_line_is_cut_however_long_the_log(tmp_path, monkeypatch):
     assert path.read_bytes() == b""
 
 
-def test_each_output_is_in_the_log_before_it_shows_and_on_disk_before_that(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("replaces", "shown"), [(True, "replace"), (False, "link")])
+def test_each_output_is_in_the_log_before_it_shows_and_on_disk_before_that(tmp_path, monkeypatch, replaces, shown):
     steps = []
-    for name in ("fsync", "replace"):
+    for name in ("fsync", "link", "replace"):
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (steps.append(name), real(*a)))
     with RoundLog(tmp_path / "l.jsonl") as log:
-        write_bytes(b"x", tmp_path / "a", ready=lambda: log.write(PictureRecord("a", "b", error="x")))
-    assert steps == ["fsync", "fsync", "replace"]
+        write_bytes(b"x", tmp_path / "a", ready=lambda: log.write(PictureRecord("a", "b", error="x")) or replaces)
+    assert steps == ["fsync", "fsync", shown]
 
 
 def test_a_log_that_went_away_ends_the_run(tmp_path):

@@ -95,6 +95,49 @@ def test_an_output_that_appears_while_the_run_is_at_work_is_left_alone(rar, fold
     assert (out / "a.png").read_bytes() == b"just saved"
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["hard-links", "no-hard-links"])
+def test_an_output_that_appears_after_the_last_look_is_left_alone(rar, folder, tmp_path, monkeypatch, links):
+    from rar_cli.jobs.logs.book import OwnBook
+
+    out, real = tmp_path / "out", OwnBook.announce
+
+    def announce(self, record):
+        real(self, record)
+        if record.output.endswith("a.png"):
+            (out / "a.png").write_bytes(b"just saved")
+
+    def no_link(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(OwnBook, "announce", announce)
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    result = rar("restore", folder, out, *ALWAYS, code=1)
+    assert (out / "a.png").read_bytes() == b"just saved"
+    assert "appeared while it was to be written" in " ".join(result.output.split())
+    assert not list(out.glob(".rar-*.part"))
+    monkeypatch.undo()
+    rar("restore", folder, out, *ALWAYS, code=1)
+    assert (out / "a.png").read_bytes() == b"just saved"
+
+
+@pytest.mark.parametrize("option", ["--log", "--profile", "--report"])
+def test_a_log_never_lands_on_a_lock_or_an_unfinished_file(rar, folder, tmp_path, option):
+    result = rar("restore", folder, tmp_path / "out", option, tmp_path / "out" / ".rar-1-of-1.lock", code=2)
+    assert "choose another name" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [".rar-1-of-1.lock", "rounds.jsonl"])
+def test_a_link_in_place_of_a_lock_or_a_log_leads_to_no_file_that_is_cut(rar, folder, tmp_path, name):
+    notes, out = tmp_path / "notes.txt", tmp_path / "out"
+    notes.write_text("mine")
+    out.mkdir()
+    (out / name).symlink_to(notes)
+    rar("restore", folder, out, *ALWAYS, code=2)
+    assert notes.read_text() == "mine"
+
+
 def test_a_link_to_nothing_and_a_folder_are_no_place_for_an_output(rar, folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -308,3 +351,12 @@ def test_the_log_holds_the_digest_of_each_output(rar, folder, tmp_path):
     for record in records(tmp_path / "out"):
         with open(record["output"], "rb") as file:
             assert hashlib.sha256(file.read()).hexdigest() == record["output_sha256"]
+
+
+@pytest.mark.parametrize("words", [("restore", "", "out"), ("restore", "in", ""), ("restore", "", ""), ("assess", "")])
+def test_an_empty_name_is_not_the_working_folder(rar, folder, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    before = everything(folder)
+    result = rar(*(folder if word == "in" else word for word in words), code=2)
+    assert "is empty; name a file or a folder" in result.stderr
+    assert everything(folder) == before

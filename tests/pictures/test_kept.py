@@ -99,6 +99,62 @@ def test_signatures_and_settings_of_other_programs_are_named_once(photo):
     assert read_picture(png_with(photo, (b"caBX", b"x")), "x").warnings == ("Content Credentials: dropped",)
 
 
+@pytest.mark.parametrize(
+    ("segment", "named"),
+    [
+        ((0xE2, b"FPXR\0\0\1preview"), "APP2 FPXR"),
+        ((0xE1, b"FLIR\0\1\0\1heat"), "APP1 FLIR"),
+        ((0xE3, b"Meta\0\0II"), "APP3 Meta"),
+        ((0xEC, b"Ducky\0\3\0\x20\0\0\0\x1c" + b"mine" * 8), "APP12 Ducky"),
+        ((0xEF, b"\x1b[31m"), "APP15"),
+        ((0xED, b"Adobe_CM\0"), "APP13 Adobe_CM"),
+    ],
+)
+def test_segments_of_other_programs_are_named_once(photo, segment, named):
+    for kind in ("JPEG", "PNG"):
+        *_, warnings = again(jpeg_with(photo, segment, segment, iptc_segment(), exif=full_exif(), xmp=XMP), kind)
+        assert warnings == (f"data of other programs ({named}): dropped",)
+
+
+def test_segments_that_are_kept_or_about_the_old_encoding_are_not_named(photo):
+    usual = [(0xEE, b"Adobe\0d\0\0\0\0\1"), (0xEC, b"Ducky\0\1\0\4\0\0\0\x3c\0\0"), (0xE0, b"JFXX\0\x10")]
+    data = jpeg_with(photo, *usual, iptc_segment(), (0xFE, COMMENT), exif=full_exif(), xmp=XMP, icc_profile=ICC)
+    assert again(data, "JPEG")[2] == ()
+
+
+def test_what_lies_behind_a_png_or_webp_and_chunks_of_webp_are_named(photo):
+    behind = "data behind the picture (the film of a motion photo, for instance): dropped"
+    for kind in ("PNG", "WEBP"):
+        data = file_of(Image.fromarray(photo), kind)
+        assert read_picture(data + bytes(500), "x").warnings == ()
+        assert read_picture(data + b"film" * 40, "x").warnings == (behind,)
+    more = data + b"MINE" + struct.pack("<I", 4) + b"mine"
+    longer = more[:4] + struct.pack("<I", len(more) - 8) + more[8:]
+    assert read_picture(longer, "x").warnings == ("data of other programs (MINE): dropped",)
+
+
+def test_a_gain_map_after_iso_is_named_once(photo):
+    iso = (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0")
+    assert again(jpeg_with(photo, iso, xmp=XMP), "JPEG")[2] == ("gain map: dropped",)
+    warnings = again(jpeg_with(photo, iso, xmp=ULTRA_HDR), "JPEG")[2]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("gain map, ")
+
+
+def test_chunks_and_tags_of_other_programs_are_named_once(photo):
+    chunks = [(b"mkBF", b"x" * 9), (b"mkBF", b"y"), (b"vpAg", b"z")]
+    assert again(png_with(photo, *chunks), "PNG")[2] == ("data of other programs (mkBF, vpAg): dropped",)
+    usual = [(b"tIME", bytes(7)), (b"sBIT", b"\x08\x08\x08"), (b"bKGD", bytes(6))]
+    assert again(png_with(photo, *usual), "PNG")[2] == ()
+    scale = (33550, "d", 3, (1.0, 1.0, 0.0), True)
+    keys = (34735, "H", 4, (1, 1, 0, 0), True)
+    for depth in (photo, photo.astype(np.uint16) * 257):
+        data = tiff_of(depth, photometric="rgb", extratags=[scale, keys, (65000, "B", 1, 1, True)])
+        assert again(data, "TIFF")[2] == ("data of other programs (GeoTIFF, tag 65000): dropped",)
+        encoded, warnings = encode_picture(read_picture(tiff_of(depth, photometric="rgb"), "x"), "TIFF")
+        assert (warnings, again(encoded, "TIFF")[2]) == ((), ())
+
+
 def test_iptc_that_is_too_large_for_jpeg_is_named(photo):
     large = b"\x1c\x02\x78" + bytes([0x80, 4, 0, 1, 0, 0]) + bytes(65536)
     picture = read_picture(file_of(Image.fromarray(photo), "PNG"), "x")

@@ -311,3 +311,37 @@ def test_versions_and_configs_that_do_not_fit_are_refused(weights_dir, file, cha
     write_manifest(weights_dir, "tiny", "free", "test")
     with pytest.raises(WeightsError, match=reason):
         Rar.load(find(str(weights_dir)).folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "rar.json", "assessor/config.json"])
+@pytest.mark.parametrize("text", ['{"name": "mine"}', ""])
+def test_files_of_the_user_in_the_way_of_a_download_stay(tmp_path, name, text):
+    mine = tmp_path / "to" / "rar-s" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text(text)
+    with pytest.raises(WeightsError, match=f"{name}: is not of rar-s, and stays; choose another --to"):
+        download("rar-s", to=tmp_path / "to")
+    assert mine.read_text() == text
+    assert [path for path in mine.parent.rglob("*") if path.is_file()] == [mine]
+
+
+def test_weights_of_the_user_with_the_same_name_stay(tmp_path, weights_dir):
+    import shutil
+
+    mine = tmp_path / "to" / "rar-s"
+    shutil.copytree(weights_dir, mine)
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    with pytest.raises(WeightsError, match="is not of rar-s"):
+        download("rar-s", to=tmp_path / "to")
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
+
+
+def test_a_download_that_was_begun_or_damaged_is_finished(tmp_path):
+    (whole,) = download("rar-s", to=tmp_path)
+    (whole.folder / "rar.json").write_bytes(b"damaged")
+    assert download("rar-s", to=tmp_path) == [whole]
+    (whole.folder / "manifest.json").rename(whole.folder / "manifest.json.part")  # as a kill leaves it
+    (whole.folder / "rar.json").write_bytes(b"half")
+    assert download("rar-s", to=tmp_path) == [whole]
+    (whole.folder / "manifest.json").unlink()  # as a kill of an earlier rar left it
+    assert download("rar-s", to=tmp_path) == [whole]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rar_cli.errors import UsageError
 from rar_cli.jobs.naming.walk import ROUNDS_MARK
+from rar_cli.pictures.files import PREFIX
 from rar_cli.pictures.formats import FORMATS, WRITABLE
 from rar_cli.pictures.remote import is_remote
 
@@ -140,6 +141,8 @@ def check_own(folder: Path, option: str, marks: Sequence[str]) -> None:
 
 def _check_place(claim: Claim) -> None:
     label = f"{claim.option} {claim.path}"
+    if claim.path.name.startswith(PREFIX):
+        raise UsageError(f"{label}: rar keeps locks and unfinished files by such names; choose another name")
     if (claim.path.suffix.lower() in FORMATS) != claim.own.picture:
         raise UsageError(
             f"{label}: {claim.own.name} is {'a' if claim.own.picture else 'no'} picture; choose another name"

@@ -44,6 +44,8 @@ class Target:
         """The target of a command line; the logs there, and the one that is named, are read."""
         if output == STREAM:
             return cls(output, None, None)
+        if not output:  # an unset variable of a shell, not the working folder
+            raise UsageError("OUTPUT is empty; name a file or a folder, or write . for this one")
         single = is_file_target(inputs, output)
         root = place(output).parent if single else place(output)
         logs = [] if log_path is None else [log_path]

@@ -68,6 +68,8 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
     outside: a folder that is not entered, so that outputs inside an input are not read again. Raises UsageError where
     an input is not there, or no input holds a picture.
     """
+    if "" in inputs:  # an unset variable of a shell, not the working folder
+        raise UsageError("INPUT is empty; name a file or a folder, or write . for this one")
     readable, first_fault = False, None
     for text in inputs:
         for path in _expand(text):

@@ -87,13 +87,14 @@ class FolderSink:
             return There("", 0)
 
     def put(self, name: str, data: bytes, stamp: Stamp | None, ready: Callable[[], None]) -> None:
-        """Write beside its place, look once more at what stands there, then rename."""
+        """Write beside its place, look once more at what stands there, then rename; to a new name if it was none."""
 
-        def look_again() -> None:
+        def look_again() -> bool:
             there = self.there(name)
             if there is not None and not self.replaces(str(self.root / name), there):
                 raise ImageError(f"{self.root / name}: {FOREIGN}")
             ready()
+            return there is not None
 
         self._refuse_another_root()
         write_bytes(data, self.root / name, stamp, look_again)
@@ -126,7 +127,12 @@ class StoreSink:
         there = self.there(name)
         if there is not None and not self.replaces(str(self.root / name), there):
             raise ImageError(f"{self.root / name}: {FOREIGN}")
-        write_bytes(data, self.root / name, None, ready)
+
+        def announce() -> bool:
+            ready()
+            return True
+
+        write_bytes(data, self.root / name, ready=announce)
 
 
 FOREIGN = "exists and no round log knows these bytes; use --overwrite or another OUTPUT"

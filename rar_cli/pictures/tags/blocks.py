@@ -116,6 +116,32 @@ def early_chunks(png: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, chunk[8:-4]) for name, chunk in early)
 
 
+def chunk_names(png: bytes) -> set[bytes]:
+    """The names of all chunks, to the end of the picture."""
+    return {name for name, _ in takewhile(lambda each: each[0] != b"IEND", _chunks(png))}
+
+
+def behind_png(data: bytes) -> bytes:
+    """What follows the last chunk; empty where that is missing."""
+    at = len(PNG_BEGINNING)
+    for name, chunk in _chunks(data):
+        at += len(chunk)
+        if name == b"IEND":
+            return data[at:].strip(b"\0\xff")
+    return b""
+
+
+def riff_names(data: bytes) -> tuple[set[bytes], bytes]:
+    """(the names of the chunks of a WebP, what follows its last one)."""
+    names, at = set(), 12
+    end = min(8 + int.from_bytes(data[4:8], "little"), len(data))
+    while at + 8 <= end:
+        names.add(data[at : at + 4])
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return names, data[end:].strip(b"\0\xff")
+
+
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:
     """pHYs of a density in pixels per inch."""
     x, y = (round(each / 0.0254) for each in dpi)

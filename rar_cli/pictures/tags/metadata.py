@@ -107,8 +107,7 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
             iptc = _tiff_iptc(exif)
             exif = _descriptive(exif)
         if exif:
-            exif[ORIENTATION] = 1
-            exif_bytes = exif.tobytes()
+            exif_bytes = _upright_bytes(exif)
     except Exception as error:  # Pillow raises many kinds on broken EXIF
         warnings.append(f"EXIF not kept ({_one_line(error)})")
     icc = info.get("icc_profile") or None
@@ -122,6 +121,19 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
         xmp, gone = without_promises(upright(xmp))
         warnings += [f"{', '.join(gone)}: dropped, also from XMP"] * bool(gone)
     return Metadata(exif_bytes, icc, xmp or None, _dpi(info), None, tuple(warnings), iptc), orientation
+
+
+def _upright_bytes(exif: Image.Exif) -> bytes:
+    """EXIF with orientation 1; a caller's own stays as it is."""
+    before = exif.get(ORIENTATION)
+    exif[ORIENTATION] = 1
+    try:
+        return exif.tobytes()
+    finally:
+        if before is None:
+            del exif[ORIENTATION]
+        else:
+            exif[ORIENTATION] = before
 
 
 def _told(exif_bytes: bytes) -> set[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from rar_cli.pictures.tags.blocks import behind_jpeg, early_chunks
+from rar_cli.pictures.tags.blocks import behind_jpeg, behind_png, early_chunks, riff_names
+from rar_cli.pictures.tags.foreigners import GAIN_MAP, of_other_programs
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
@@ -21,25 +22,36 @@ def others_inside(image: Image.Image, data: bytes) -> list[str]:
     """What of an opened file is not read: further pictures, gain maps, bits beyond 8."""
     found = [
         f"{what}: dropped"
-        for what in (_second_pictures(image, data), *_auxiliary(image, data), *_private(image, data))
+        for what in (
+            _second_pictures(image, data), *_auxiliary(image, data), *_private(image, data),
+            of_other_programs(image, data),
+        )
         if what
-    ]
+    ]  # fmt: skip
     bits = _bits(image, data)
     return found + ([f"{bits} bits for each colour were read as 8"] if bits > 8 else [])
 
 
 def _second_pictures(image: Image.Image, data: bytes) -> str:
-    """Of JPEG: what lies behind the first; of TIFF: previews and smaller copies."""
+    """Of JPEG, PNG and WebP: what lies behind the first; of TIFF: previews and smaller copies."""
     if image.format == "MPO":
         return "second picture in the file (preview, gain map, depth or stereo)"
-    if image.format == "JPEG" and len(behind_jpeg(data)) > PADDING:
+    if len(_behind(image, data)) > PADDING:
         return "data behind the picture (the film of a motion photo, for instance)"
     inside = image.format == "TIFF" and sum(1 for _ in directories(data)) > 1
     return "smaller copies in the file" if inside else ""
 
 
+def _behind(image: Image.Image, data: bytes) -> bytes:
+    if image.format == "WEBP":
+        return riff_names(data)[1]
+    return {"JPEG": behind_jpeg, "PNG": behind_png}.get(image.format or "", lambda _: b"")(data)
+
+
 def _auxiliary(image: Image.Image, data: bytes) -> list[str]:
-    """Of HEIF and AVIF: gain maps and depth."""
+    """Of HEIF and AVIF: gain maps and depth. Of JPEG: a gain map that neither XMP nor an index of pictures names."""
+    if image.format == "JPEG" and b"hdr-gain-map" not in bytes(image.info.get("xmp") or b""):
+        return ["gain map"] * any(body.startswith(GAIN_MAP) for _, body in getattr(image, "applist", ()))
     if image.format not in {"HEIF", "AVIF"}:
         return []
     found = ["depth map"] * bool(image.info.get("depth_images"))

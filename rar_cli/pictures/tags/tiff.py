@@ -94,6 +94,14 @@ def directories(data: bytes, nested: bool = True) -> Iterator[Tags]:
         pending = [following, *pending, *inside]
 
 
+def tag_numbers(data: bytes) -> set[int]:
+    """All tags of the first directory, of whatever type."""
+    shape = _shape(data)
+    with contextlib.suppress(struct.error):
+        return {tag for _, tag, *_ in _entries(data, _offset(data, shape, 4 if shape.offset == "L" else 8), shape)}
+    return set()
+
+
 def _shape(data: bytes) -> _Shape:
     order = "<" if data[:2] == b"II" else ">"
     big = b"+" in data[2:4]
