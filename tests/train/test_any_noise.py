@@ -40,6 +40,14 @@ def test_both_sides_show_the_same_light_so_that_dim_scenes_stay_dim(pairs):
         assert noisy.mean() == pytest.approx(reference.mean(), abs=0.06)
 
 
+def test_what_is_bright_stays_bright_for_darkness_without_any_light_is_lost_exposure():
+    scene = np.full((64, 64, 3), 0.3, np.float32)
+    scene[20:40, 20:40] = 1.0
+    shown = [noisy_pair(scene, np.random.default_rng(seed))[1] for seed in range(40)]
+    assert min(reference[24:36, 24:36].mean() for reference in shown) > 0.95
+    assert min(reference[:16].mean() for reference in shown) < 0.2
+
+
 def test_neighbours_are_alike_in_some_cameras_and_not_in_others(pairs):
     def likeness(noisy, reference):
         noise = (noisy - reference)[:, 4:28, 1]

@@ -16,7 +16,9 @@ from rar_cli.synthesis.pixels import Image, quantise
 MID = 0.4
 """Tone at which the noise's standard deviation is drawn, in levels of 255, evenly by its logarithm."""
 SIGMAS = (0.6, 18.0)
-GAMMAS, STOPS_DOWN = (1.8, 2.6), (0.2, 1.5)
+GAMMAS = (1.8, 2.6)
+DIM = (1.0, 1.7)
+"""Exponents of light that make a scene dim. What is bright stays bright, as in dim photographs."""
 QUALITIES = (82, 100)
 
 
@@ -24,8 +26,8 @@ def noisy_pair(image: Image, rng: Generator) -> tuple[Image, Image]:
     """Clean (h, w, 3) in [0, 1] -> the same scene with noise, and as the same camera shows it without."""
     gamma = float(rng.uniform(*GAMMAS))
     light = image**gamma
-    if rng.random() < 0.5:  # a dim scene stays dim; what is darker lacks exposure
-        light = light * np.float32(2.0 ** -rng.uniform(*STOPS_DOWN))
+    if rng.random() < 0.5:  # dim by nature; a picture without any light part would lack exposure
+        light = light ** np.float32(rng.uniform(*DIM))
     sigma = float(np.exp(rng.uniform(*np.log(SIGMAS)))) / 255.0 * gamma * MID ** (gamma - 1.0)
     noise = sigma * _spread(light, gamma, rng) * _field(image.shape[:2], rng)
     if rng.random() < 0.15:  # rows are read one by one
