@@ -1,0 +1,119 @@
+// 3x3 convolutions of training, forward and in the gradient of the input.
+
+#include "winograd.h"
+
+namespace {
+
+constexpr int ROWS = 14;   // tiles that one micro-kernel multiplies: 28 sums in registers
+constexpr int TILES = 56;  // tiles of a block: their transforms fit the second cache
+
+// products[tile][lane] = sum over channels of inputs[tile][channel] kernel[channel][lane], for ROWS tiles.
+inline void multiply(const bf16* inputs, const bf16* kernel, float* products, int64_t channels) {
+    __m512 sum[ROWS][2];
+    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (int64_t c = 0; c < channels; c += 2) {
+        __m512i first = _mm512_loadu_si512(kernel + c * LANES), second = _mm512_loadu_si512(kernel + c * LANES + 32);
+#pragma GCC unroll 14
+        for (int r = 0; r < ROWS; r++) {
+            sum[r][0] = dot(sum[r][0], inputs + r * channels + c, first);
+            sum[r][1] = dot(sum[r][1], inputs + r * channels + c, second);
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        _mm512_store_ps(products + r * LANES, sum[r][0]);
+        _mm512_store_ps(products + r * LANES + 16, sum[r][1]);
+    }
+}
+
+// A^T m A and the offset: 2x2 outputs of a tile, 16 channels.
+inline void write_outputs(const float* m, int64_t step, __m512 offset, bf16* at, int64_t channels, int64_t row) {
+    __m512 s[4][2];
+    for (int y = 0; y < 4; y++) {
+        const float* p = m + 4 * y * step;
+        __m512 a = _mm512_load_ps(p), b = _mm512_load_ps(p + step);
+        __m512 c = _mm512_load_ps(p + 2 * step), d = _mm512_load_ps(p + 3 * step);
+        s[y][0] = a + b + c, s[y][1] = b - c - d;
+    }
+    for (int x = 0; x < 2; x++) {
+        store(at + x * channels, s[0][x] + s[1][x] + s[2][x] + offset);
+        store(at + row + x * channels, s[1][x] - s[2][x] - s[3][x] + offset);
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// weight [out][3][3][in], float32 -> kernel [point][out / 32][in / 2][32][2]; back: of the gradient of the input, with
+// in and out exchanged and the weight turned by half a turn.
+void rar_kernel(const float* weight, bf16* kernel, int64_t in, int64_t out, int64_t back) {
+    const int64_t from = back ? out : in;
+#pragma omp parallel for
+    for (int64_t k = 0; k < out; k++) {
+        for (int64_t c = 0; c < in; c += 16) {
+            __m512 t[4][3], u[POINTS];
+            const __m512 half = _mm512_set1_ps(0.5f);
+            for (int x = 0; x < 3; x++) {
+                const float* p = weight + (k * 9 + x) * in + c;
+                __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 3 * in), d = _mm512_loadu_ps(p + 6 * in);
+                t[0][x] = a, t[1][x] = half * (a + b + d), t[2][x] = half * (a - b + d), t[3][x] = d;
+            }
+            for (int y = 0; y < 4; y++) {
+                __m512 a = t[y][0], b = t[y][1], d = t[y][2];
+                u[4 * y] = a, u[4 * y + 1] = half * (a + b + d), u[4 * y + 2] = half * (a - b + d), u[4 * y + 3] = d;
+            }
+            const int turned[4] = {3, 1, 2, 0};
+            for (int point = 0; point < POINTS; point++) {
+                alignas(64) bf16 row[16];
+                store(row, u[back ? 4 * turned[point / 4] + turned[point % 4] : point]);
+                bf16* base = kernel + point * in * out;
+                for (int i = 0; i < 16; i++) {
+                    int64_t f = back ? k : c + i, l = back ? c + i : k;
+                    base[((l / LANES * (from / 2) + f / 2) * LANES + l % LANES) * 2 + f % 2] = row[i];
+                }
+            }
+        }
+    }
+}
+
+// image [b][h][w][in], kernel of rar_kernel, offset [out] or null -> result [b][h][w][out].
+void rar_convolve(const bf16* image, const bf16* kernel, const float* offset, bf16* result, int64_t pictures,
+                  int64_t height, int64_t width, int64_t in, int64_t out) {
+    const Shape s{pictures, height, width};
+    const int64_t blocks = (s.tiles() + TILES - 1) / TILES, step = TILES * in + SKEW, apart = TILES * LANES + 16;
+#pragma omp parallel
+    {
+        Scratch<bf16> v(POINTS * step), zeros(in);
+        Scratch<float> m(POINTS * apart);
+        std::memset(zeros.at, 0, in * sizeof(bf16));
+#pragma omp for
+        for (int64_t block = 0; block < blocks; block++) {
+            const int64_t first = block * TILES, real = s.tiles() - first < TILES ? s.tiles() - first : TILES;
+            const int64_t rows = (real + ROWS - 1) / ROWS * ROWS;
+            for (int64_t t = 0; t < rows; t++) {
+                const bf16* pixel[16];
+                places(image, zeros.at, s, in, first + t, 4, 1, pixel);
+                for (int64_t c = 0; c < in; c += 16) {
+                    __m512 u[POINTS];
+                    transformed_input(pixel, c, u);
+                    for (int p = 0; p < POINTS; p++) store(v.at + p * step + t * in + c, u[p]);
+                }
+            }
+            for (int64_t k = 0; k < out; k += LANES) {
+                for (int p = 0; p < POINTS; p++)
+                    for (int64_t r = 0; r < rows; r += ROWS)
+                        multiply(v.at + p * step + r * in, kernel + p * in * out + k * in,
+                                 m.at + p * apart + r * LANES, in);
+                for (int64_t t = 0; t < real; t++) {
+                    const int64_t tile = first + t, column = tile % s.across(), line = tile / s.across();
+                    bf16* at = result + (2 * line * width + 2 * column) * out + k;  // pictures lie one below another
+                    for (int half = 0; half < LANES; half += 16) {
+                        __m512 bias = offset ? _mm512_loadu_ps(offset + k + half) : _mm512_setzero_ps();
+                        write_outputs(m.at + t * LANES + half, apart, bias, at + half, out, width * out);
+                    }
+                }
+            }
+        }
+    }
+}
+}
