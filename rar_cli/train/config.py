@@ -141,7 +141,7 @@ class TrainConfig:
     """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
     longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
     `--hours` at whose end the learning rate falls to zero, whatever step the run has come to. cuda_graphs: on one
-    GPU, steps are captured and replayed, in less time. kernels: rar's own on CPUs that suit them, compiled at first use.
+    GPU, steps are captured and replayed, in less time. kernels: rar's own on CPUs that suit them.
     accumulate: batches whose gradients make one step of the optimizer. learns: everything, or the assessor or restorer
     alone; the assessor also learns from what the restorer makes of its condition, in a stage of the restorer."""
 

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from rar_cli.compute.native import library as library_module
-from rar_cli.compute.native.convolution import NativeConv2d, speed_up_training
+from rar_cli.compute.native.convolution import NativeConv2d
+from rar_cli.compute.native.doubling import DoublingConv
 from rar_cli.compute.native.library import library
+from rar_cli.compute.native.speed import speed_up_training
 from rar_cli.networks.restorer import Block
 from rar_cli.train.run.parts import _take_kernels
 
@@ -47,6 +49,17 @@ def test_convolutions_and_their_gradients_are_those_of_torch_to_rounding(size):
         assert found.shape == true.shape
         assert apart(found, true) < 2 * apart(known, true) + 0.003
     assert all(torch.equal(a, b) for a, b in zip(exact, run(native, [x], False, gradient), strict=True))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolutions_and_their_gradients_are_those_of_torch_to_rounding(bias):
+    plain = nn.ConvTranspose2d(48, 32, 2, stride=2, bias=bias).to(memory_format=torch.channels_last)
+    native = DoublingConv(copy.deepcopy(plain))
+    x, gradient = torch.randn(3, 48, 6, 10), torch.randn(3, 32, 12, 20)
+    exact, rounded, fast = (run(m, [x], cast, gradient) for m, cast in ((plain, False), (plain, True), (native, True)))
+    for true, known, found in zip(exact, rounded, fast, strict=True):
+        assert found.shape == true.shape
+        assert apart(found, true) < 1.5 * apart(known, true) + 0.001
 
 
 @needs_kernels

@@ -40,6 +40,23 @@ inline void write_outputs(const float* m, int64_t step, __m512 offset, bf16* at,
     }
 }
 
+// G g G^T of 16 kernels, which lie `lanes` apart; turned: by half a turn.
+inline void transformed_weight(const float* corner, int64_t in, __m512i lanes, bool turned, __m512* u) {
+    const __m512 half = _mm512_set1_ps(0.5f);
+    __m512 t[4][3];
+    auto tap = [&](int y, int x) {
+        return _mm512_i32gather_ps(lanes, corner + (turned ? 8 - 3 * y - x : 3 * y + x) * in, 4);
+    };
+    for (int x = 0; x < 3; x++) {
+        __m512 a = tap(0, x), b = tap(1, x), c = tap(2, x);
+        t[0][x] = a, t[1][x] = half * (a + b + c), t[2][x] = half * (a - b + c), t[3][x] = c;
+    }
+    for (int y = 0; y < 4; y++) {
+        __m512 a = t[y][0], b = t[y][1], c = t[y][2];
+        u[4 * y] = a, u[4 * y + 1] = half * (a + b + c), u[4 * y + 2] = half * (a - b + c), u[4 * y + 3] = c;
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -47,31 +64,19 @@ extern "C" {
 // weight [out][3][3][in], float32 -> kernel [point][out / 32][in / 2][32][2]; back: of the gradient of the input, with
 // in and out exchanged and the weight turned by half a turn.
 void rar_kernel(const float* weight, bf16* kernel, int64_t in, int64_t out, int64_t back) {
-    const int64_t from = back ? out : in;
+    const int64_t from = back ? out : in, to = back ? in : out;
+    const int64_t pair = back ? 9 * in : 1, lane = back ? 1 : 9 * in;  // to the next channel
+    const __m512i lanes = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                             _mm512_set1_epi32(static_cast<int>(lane)));
 #pragma omp parallel for
-    for (int64_t k = 0; k < out; k++) {
-        for (int64_t c = 0; c < in; c += 16) {
-            __m512 t[4][3], u[POINTS];
-            const __m512 half = _mm512_set1_ps(0.5f);
-            for (int x = 0; x < 3; x++) {
-                const float* p = weight + (k * 9 + x) * in + c;
-                __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 3 * in), d = _mm512_loadu_ps(p + 6 * in);
-                t[0][x] = a, t[1][x] = half * (a + b + d), t[2][x] = half * (a - b + d), t[3][x] = d;
-            }
-            for (int y = 0; y < 4; y++) {
-                __m512 a = t[y][0], b = t[y][1], d = t[y][2];
-                u[4 * y] = a, u[4 * y + 1] = half * (a + b + d), u[4 * y + 2] = half * (a - b + d), u[4 * y + 3] = d;
-            }
-            const int turned[4] = {3, 1, 2, 0};
-            for (int point = 0; point < POINTS; point++) {
-                alignas(64) bf16 row[16];
-                store(row, u[back ? 4 * turned[point / 4] + turned[point % 4] : point]);
-                bf16* base = kernel + point * in * out;
-                for (int i = 0; i < 16; i++) {
-                    int64_t f = back ? k : c + i, l = back ? c + i : k;
-                    base[((l / LANES * (from / 2) + f / 2) * LANES + l % LANES) * 2 + f % 2] = row[i];
-                }
-            }
+    for (int64_t l = 0; l < to; l += 16) {
+        for (int64_t f = 0; f < from; f += 2) {
+            __m512 first[POINTS], second[POINTS];
+            const float* corner = weight + l * lane + f * pair;
+            transformed_weight(corner, in, lanes, back, first);
+            transformed_weight(corner + pair, in, lanes, back, second);
+            bf16* base = kernel + ((l / LANES * (from / 2) + f / 2) * LANES + l % LANES) * 2;
+            for (int p = 0; p < POINTS; p++) store_pair(base + p * in * out, first[p], second[p]);
         }
     }
 }

@@ -81,16 +81,10 @@ def takes(x: Tensor) -> bool:
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
-def speed_up_training(module: nn.Module) -> None:
-    """Replace the convolutions of a module that the kernels take. Its state dict does not change."""
-    for name, child in module.named_children():
-        if type(child) is nn.Conv2d and _suits(child):
-            setattr(module, name, NativeConv2d(child))
-        else:
-            speed_up_training(child)
-
-
-def _suits(layer: nn.Conv2d) -> bool:
+def suits(layer: nn.Module) -> bool:
+    """Whether the kernels take a layer."""
+    if type(layer) is not nn.Conv2d:
+        return False
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
     known = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
     return known and not layer.out_channels % OUT_MULTIPLE and not layer.in_channels % IN_MULTIPLE

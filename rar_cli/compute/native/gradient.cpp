@@ -90,8 +90,8 @@ void rar_weight_gradient(const bf16* image, const bf16* gradient, float* result,
         _mm512_store_ps(sums + i, sum);
     }
 #pragma omp parallel for
-    for (int64_t c = 0; c < in; c++) {
-        for (int64_t k = 0; k < out; k += 16) {
+    for (int64_t k = 0; k < out; k += 16) {
+        for (int64_t c = 0; c < in; c++) {
             const __m512 half = _mm512_set1_ps(0.5f);
             __m512 t[3][4];
             for (int x = 0; x < 4; x++) {

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
-from rar_cli.compute.native.convolution import speed_up_training
 from rar_cli.compute.native.library import library
+from rar_cli.compute.native.speed import speed_up_training
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig
