@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rar_cli.compute.native import convolution as convolution_module
 from rar_cli.compute.native import library as library_module
 from rar_cli.compute.native.convolution import NativeConv2d
 from rar_cli.compute.native.doubling import DoublingConv
@@ -83,8 +84,10 @@ def test_convolutions_of_sizes_and_places_that_the_kernels_do_not_take_are_those
 
 
 @needs_kernels
+@pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("blur_width", [0, 24])
-def test_blocks_and_their_gradients_are_those_of_torch_to_rounding(blur_width):
+def test_blocks_and_their_gradients_are_those_of_torch_to_rounding(blur_width, amx, monkeypatch):
+    monkeypatch.setattr(convolution_module, "direct", lambda: amx)
     plain = Block(64, 40, blur_width)
     for parameter in plain.parameters():
         nn.init.normal_(parameter, std=0.05)
@@ -110,7 +113,7 @@ def test_gradients_are_the_same_bits_every_time():
 @pytest.mark.parametrize(("compiler", "said"), [("no-such-compiler", "no C++ compiler"), ("false", "false failed")])
 def test_a_run_without_a_compiler_says_so_and_goes_on_by_torch(monkeypatch, compiler, said):
     monkeypatch.setenv("CXX", compiler)
-    monkeypatch.setattr(library_module, "_suits", lambda: True)
+    monkeypatch.setattr(library_module, "_has", lambda instructions: True)
     library.cache_clear()
     accelerator = SimpleNamespace(device=torch.device("cpu"), mixed_precision="bf16", is_main_process=True)
     model, lines = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1)), []

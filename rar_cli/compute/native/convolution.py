@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
-from rar_cli.compute.native.library import call
+from rar_cli.compute.native.library import call, direct
 
 OUT_MULTIPLE, IN_MULTIPLE = 32, 16
 """Of the channels that the kernels take."""
@@ -23,6 +25,11 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
     result."""
     out, inner = weight.shape[:2]
     made, taken = (inner, out) if back else (out, inner)
+    if direct():
+        rounded = laid_out(weight, x.dtype)
+        if back:
+            return laid_out(conv2d_input([len(x), inner, *x.shape[2:]], rounded, x, padding=1))
+        return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     kernel = x.new_empty(16 * out * inner)
     call("rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back))
     batch, _, height, width = x.shape
@@ -35,6 +42,8 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """Input x (b, in, h, w) and gradient of the result (b, out, h, w), as laid out -> (out, in, 3, 3) in float32."""
     batch, inner, height, width = x.shape
     out = gradient.shape[1]
+    if direct():
+        return conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1).float()
     result = torch.empty((out, inner, 3, 3), memory_format=torch.channels_last)
     call("rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
     return result

@@ -25,8 +25,8 @@ MOST_SECONDS = 300
 @cache
 def library() -> ctypes.CDLL | str:
     """The kernels, or in words why there are none."""
-    if not _suits():
-        return "the processor has no AVX512-BF16, or it has AMX, whose own kernels are taken"
+    if not _has("avx512_bf16"):
+        return "the processor has no AVX512-BF16"
     compiler = next((path for name in _wanted() if (path := shutil.which(name))), None)
     if compiler is None:
         return "no C++ compiler; install g++ or set CXX"
@@ -51,9 +51,14 @@ def _argument(value: Tensor | int | None) -> ctypes.c_int64 | ctypes.c_void_p:
     return ctypes.c_void_p(0 if value is None else value.data_ptr())
 
 
-def _suits() -> bool:
-    bf16, amx = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
-    return bool(bf16 and bf16() and not (amx and amx()))
+def direct() -> bool:
+    """Whether oneDNN's direct convolutions are taken: with AMX their products take a fraction of the transforms."""
+    return _has("amx_tile")
+
+
+def _has(instructions: str) -> bool:
+    probe = getattr(torch.cpu, f"_is_{instructions}_supported", None)
+    return bool(probe and probe())
 
 
 def _wanted() -> tuple[str, ...]:
