@@ -12,7 +12,7 @@ from rar_cli.compute.native.library import call
 
 
 def residual_block(
-    x: Tensor, each: tuple[Tensor, Tensor, Tensor, Tensor | None], parameters: tuple[Tensor, ...]
+    x: Tensor, each: tuple[Tensor, Tensor, Tensor, Tensor | None], parameters: tuple[Tensor | None, ...]
 ) -> Tensor:
     """x (b, c, h, w) -> the same shape: x + gate second(choice silu(first(scale norm(x) + shift))).
 

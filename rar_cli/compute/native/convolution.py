@@ -28,7 +28,8 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
     if direct():
         rounded = laid_out(weight, x.dtype)
         if back:
-            return laid_out(conv2d_input([len(x), inner, *x.shape[2:]], rounded, x, padding=1))
+            size = [len(x), inner, *x.shape[2:]]
+            return laid_out(conv2d_input(size, rounded, x, padding=1))  # type: ignore[no-untyped-call]
         return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     kernel = x.new_empty(16 * out * inner)
     call("rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back))
@@ -43,7 +44,8 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     batch, inner, height, width = x.shape
     out = gradient.shape[1]
     if direct():
-        return conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1).float()
+        found: Tensor = conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1)  # type: ignore[no-untyped-call]
+        return found.float()
     result = torch.empty((out, inner, 3, 3), memory_format=torch.channels_last)
     call("rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
     return result
