@@ -21,6 +21,10 @@ needs_kernels = pytest.mark.skipif(isinstance(library(), str), reason=str(librar
 """Compiles them, which takes a few seconds once for each machine."""
 
 
+GOES_BACK = 0.015
+"""What F(4x4, 3x3) may round where gradients go back to the input; all else rounds less."""
+
+
 def apart(found, expected):
     """Distance in units of the size of what is expected."""
     return float((found.double() - expected.double()).norm() / expected.double().norm())
@@ -37,7 +41,9 @@ def run(module, inputs, autocast, out):
 
 
 @needs_kernels
-@pytest.mark.parametrize("size", [(2, 32, 32, 12, 20), (3, 64, 96, 10, 6), (1, 160, 64, 34, 2), (5, 96, 32, 2, 2)])
+@pytest.mark.parametrize(
+    "size", [(2, 32, 32, 12, 20), (3, 64, 96, 10, 6), (3, 64, 96, 16, 4), (1, 160, 64, 34, 2), (5, 96, 32, 2, 2)]
+)
 def test_convolutions_and_their_gradients_are_those_of_torch_to_rounding(size):
     batch, inner, out, height, width = size
     plain = nn.Conv2d(inner, out, 3, padding=1).to(memory_format=torch.channels_last)
@@ -48,7 +54,7 @@ def test_convolutions_and_their_gradients_are_those_of_torch_to_rounding(size):
         exact, run(plain, [x], True, gradient), run(native, [x], True, gradient), strict=True
     ):
         assert found.shape == true.shape
-        assert apart(found, true) < 2 * apart(known, true) + 0.003
+        assert apart(found, true) < 2 * apart(known, true) + (GOES_BACK if true.shape == x.shape else 0.003)
     assert all(torch.equal(a, b) for a, b in zip(exact, run(native, [x], False, gradient), strict=True))
 
 
@@ -99,7 +105,7 @@ def test_blocks_and_their_gradients_are_those_of_torch_to_rounding(blur_width, a
     gradient = torch.randn(3, 64, 12, 8)
     known, found = run(plain, inputs, True, gradient), run(native, inputs, True, gradient)
     for true, there, here in zip(run(plain, inputs, False, gradient), known, found, strict=True):
-        assert apart(here, true) < 1.5 * apart(there, true) + 0.003
+        assert apart(here, true) < 1.5 * apart(there, true) + GOES_BACK
 
 
 @needs_kernels

@@ -14,9 +14,9 @@ using bf16 = uint16_t;
 constexpr int LANES = 32;  // output channels of a micro-kernel, two registers
 
 struct Shape {
-    int64_t pictures, height, width;
-    int64_t down() const { return height / 2; }
-    int64_t across() const { return width / 2; }
+    int64_t pictures, height, width, cell;  // cell: outputs of a tile along a side
+    int64_t down() const { return height / cell; }
+    int64_t across() const { return width / cell; }
     int64_t tiles() const { return pictures * down() * across(); }
 };
 

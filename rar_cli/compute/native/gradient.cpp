@@ -4,6 +4,7 @@
 
 namespace {
 
+constexpr int POINTS = Two::POINTS;
 constexpr int DEPTH = 128;  // tiles of a block
 constexpr int HEIGHT = 8;   // input channels of a micro-kernel
 
@@ -46,7 +47,7 @@ extern "C" {
 // image [b][h][w][in], gradient of the result [b][h][w][out] -> gradient of the weight [out][3][3][in], float32.
 void rar_weight_gradient(const bf16* image, const bf16* gradient, float* result, int64_t pictures, int64_t height,
                          int64_t width, int64_t in, int64_t out) {
-    const Shape s{pictures, height, width};
+    const Shape s{pictures, height, width, Two::OUT};
     const int64_t blocks = (s.tiles() + DEPTH - 1) / DEPTH, step = DEPTH * in + SKEW, apart = DEPTH * out + SKEW;
     const int64_t count = POINTS * in * out, threads = omp_get_max_threads();
     Scratch<float> all(threads * count);  // a sum for each thread, added in their order: the same bits every time
@@ -66,7 +67,7 @@ void rar_weight_gradient(const bf16* image, const bf16* gradient, float* result,
                 places(image, zeros.at, s, in, first + t, 4, 1, one);
                 places(image, zeros.at, s, in, first + t + 1, 4, 1, two);
                 for (int64_t c = 0; c < in; c += 16) {
-                    transformed_input(one, c, a), transformed_input(two, c, b);
+                    transformed_input<Two>(one, c, a), transformed_input<Two>(two, c, b);
                     for (int p = 0; p < POINTS; p++) store_pair(v.at + p * step + t * in + 2 * c, a[p], b[p]);
                 }
                 places(gradient, zeros.at, s, out, first + t, 2, 0, one);
