@@ -32,7 +32,7 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
             return laid_out(conv2d_input(size, rounded, x, padding=1))  # type: ignore[no-untyped-call]
         return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     batch, _, height, width = x.shape
-    wide = back and not height % 4 and not width % 4  # what goes back may round more: decisions, kernels of training
+    wide = back and not height % 4 and not width % 4  # docs/decisions.md#kernels-of-training
     kernel = x.new_empty((36 if wide else 16) * out * inner)
     call("rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
     result = torch.empty((batch, made, height, width), dtype=x.dtype, memory_format=torch.channels_last)
