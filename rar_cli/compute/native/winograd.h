@@ -1,7 +1,7 @@
 // Winograd's F(2x2, 3x3) and F(4x4, 3x3), Lavin and Gray, arXiv 1509.09308: 4 outputs take 16 multiplications, not 36,
 // or 16 outputs 36, not 144.
 //
-// Sums and transforms are float32. What goes into the products is rounded to bfloat16; F(4x4) rounds three times as much.
+// Sums and transforms are float32. What goes into the products is rounded to bfloat16, by F(4x4) three times as much.
 // Covered: stride 1, padding 1, sides in multiples of 2 or 4, channels in multiples of 32 (16 where they go in).
 // Nothing is checked here.
 
