@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from rar_cli.compute.native.block import residual_block
+from rar_cli.compute.native.convolution import NativeConv2d, takes
 from rar_cli.compute.tiling import pad_to_multiple
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import zero_
@@ -65,9 +67,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor, blur: Tensor | None = None) -> Tensor:
         """x (b, width, h, w), modulation e (b, m), blur (b, n) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c", k=3)
+        if type(self.second) is NativeConv2d and takes(x):
+            return self._by_kernels(x, scale, shift, gate, blur)
         y = self.first(self._modulated(x, scale, shift))
         y = self._chosen(F.silu(y, inplace=not torch.is_grad_enabled()), blur)
         return torch.addcmul(x, y, 1 + gate[..., None, None])
+
+    def _by_kernels(self, x: Tensor, scale: Tensor, shift: Tensor, gate: Tensor, blur: Tensor | None) -> Tensor:
+        """All of `forward` after the modulation (b, width) is known."""
+        choice = None if self.choice is None or blur is None else 1 + self.choice(blur).float()
+        each = (self.norm.weight * (1 + scale.float()), shift, 1 + gate.float(), choice)
+        return residual_block(x, each, (self.first.weight, self.first.bias, self.second.weight, self.second.bias))
 
     def _chosen(self, y: Tensor, blur: Tensor | None) -> Tensor:
         """The second convolution of inner features y (b, width, h, w), scaled as the blur (b, n) asks."""

@@ -134,9 +134,9 @@ class TrainConfig:
     """A run: the model, the stages in order, and what is common to them. optimizer: muon takes fewer and
     longer steps, adamw can be sharded. mixed_precision: auto is bf16 where the hardware has it. landing: share of
     `--hours` at whose end the learning rate falls to zero, whatever step the run has come to. cuda_graphs: on one
-    GPU, steps are captured and replayed, in less time. accumulate: batches whose gradients make one step of the
-    optimizer. learns: everything, or the assessor or restorer alone; the assessor also learns from what the restorer
-    makes of its condition, in a stage of the restorer."""
+    GPU, steps are captured and replayed, in less time. kernels: rar's own on CPUs that suit them.
+    accumulate: batches whose gradients make one step of the optimizer. learns: everything, or the assessor or restorer
+    alone; the assessor also learns from what the restorer makes of its condition, in a stage of the restorer."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -153,6 +153,7 @@ class TrainConfig:
     workers: int = 1
     landing: float = 0.0
     cuda_graphs: bool = False
+    kernels: bool = True
     accumulate: int = 1
     learns: Learner = "all"
 

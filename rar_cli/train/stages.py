@@ -24,6 +24,7 @@ from rar_cli.train.losses import (
     score_loss,
     severity_loss,
 )
+from rar_cli.types import Conditioned
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,13 @@ def restorer_losses(model: Rar, batch: Batch, stage: Stage, begun: Rar | None = 
     """Stage 2: the condition from the whole crop, the velocity on a window of it, all in latent space."""
     with torch.no_grad():
         clean, target, start = (model.codec.encode(x) for x in (batch.clean, batch.target, batch.degraded))
-        first, chosen = start, batch.unrolled
-        start, left = _own_work(model, batch, chosen, start, target)
+    first, chosen = start, batch.unrolled
+    before = model.assessor(first[chosen], remove_mask=batch.first_mask[chosen]) if len(chosen) else None
+    start, left = _own_work(model, batch, start, target, before)
     assessment = model.assessor(start, remove_mask=batch.remove_mask, severities=_forced(batch, left))
     severity = severity_loss(assessment.severities, _remaining(batch, left), ~batch.planned)
     score = score_loss(assessment.score, _true_score(model, start, clean))
-    rank = _rank(model, chosen, assessment.score, start, first, clean)
+    rank = _rank(model, chosen, assessment.score, before, (start, first, clean))
     cut = _Window(model, batch)
     z_0, z_1 = cut(start), cut(target)
     t = cut.each(batch.t)
@@ -166,16 +168,18 @@ def _left(model: Rar, restored: Tensor, start: Tensor, target: Tensor) -> Tensor
     return (after / before.clamp_min(1e-8)).sqrt().clamp(0.0, 1.0).detach()
 
 
-def _own_work(model: Rar, batch: Batch, chosen: Tensor, start: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace the chosen pictures (their places) by what the model makes of them in one round.
+@torch.no_grad()
+def _own_work(
+    model: Rar, batch: Batch, start: Tensor, target: Tensor, before: Conditioned | None
+) -> tuple[Tensor, Tensor]:
+    """Replace the unrolled pictures by what the model makes of them in one round; before: their assessment.
 
     What that round has left of each degradation is not known after a plan that removed another part than the target.
     """
-    left = torch.ones_like(batch.t)
-    if not len(chosen):
+    left, chosen = torch.ones_like(batch.t), batch.unrolled
+    if before is None:
         return start, left
-    condition = model.assessor(start[chosen], remove_mask=batch.first_mask[chosen]).condition
-    restored = _partly_written(model, model.move(start[chosen], condition))
+    restored = _partly_written(model, model.move(start[chosen], before.condition))
     left[chosen] = _left(model, restored, start[chosen], target[chosen])
     return start.index_copy(0, chosen, restored.to(start.dtype)), left
 
@@ -193,13 +197,18 @@ def _remaining(batch: Batch, left: Tensor) -> Tensor:
     return batch.severities * torch.where(batch.remove_mask > 0, left[:, None], 1.0)
 
 
-def _rank(model: Rar, chosen: Tensor, score: Tensor, start: Tensor, first: Tensor, clean: Tensor) -> Tensor:
-    """Ranking loss between the input and the model's own work on it, for the chosen pictures (their places)."""
-    if not len(chosen):
+def _rank(
+    model: Rar, chosen: Tensor, score: Tensor, before: Conditioned | None, latents: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Ranking loss between the input and the model's own work on it, for the chosen pictures (their places).
+
+    before: what is said of the input. latents: own work, input and truth of all pictures.
+    """
+    if before is None:
         return score.new_zeros(())
-    before = model.assessor(first[chosen]).score
-    truth = _true_score(model, start[chosen], clean[chosen]) - _true_score(model, first[chosen], clean[chosen])
-    return ranking_loss(score.index_select(0, chosen) - before, truth)
+    own, first, clean = (latent[chosen] for latent in latents)
+    truth = _true_score(model, own, clean) - _true_score(model, first, clean)
+    return ranking_loss(score.index_select(0, chosen) - before.score, truth)
 
 
 def _forced(batch: Batch, left: Tensor) -> Tensor:

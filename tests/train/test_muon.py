@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from rar_cli.errors import UsageError
 from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest, train
-from rar_cli.train.run.muon import Muon, matrices_of
+from rar_cli.train.run.muon import Muon, _in_turn, matrices_of, orthogonal
 from tests.toy import config_file
 
 
@@ -38,6 +38,17 @@ def test_muon_steps_along_orthogonal_matrices_and_as_adamw_elsewhere(dtype):
         assert 0.6 < singular.min() < singular.max() < 1.3
         assert 0.5 < (old - new).abs().mean() / (0.2 * 0.01) < 1.2
     adamw.load_state_dict(muon.state_dict())
+
+
+def test_flat_matrices_have_the_same_factors_by_their_squares():
+    decay = torch.exp(torch.linspace(0, -9, 40))[:, None]  # singular values over four decades
+    turned = torch.linalg.qr(torch.randn(3, 40, 40)).Q @ (decay * torch.randn(3, 40, 400))
+    exact = _in_turn(turned.double() / turned.double().norm(dim=(1, 2), keepdim=True))
+    assert (orthogonal(turned) - exact).norm() < 1e-3 * exact.norm()
+    assert (orthogonal(turned.mT) - exact.mT).norm() < 1e-3 * exact.norm()
+    rounded = turned.bfloat16()
+    in_turn = _in_turn(rounded / rounded.norm(dim=(1, 2), keepdim=True))
+    assert (orthogonal(rounded) - exact).norm() < 1.1 * (in_turn - exact).norm()
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
+from rar_cli.compute.native.library import library
+from rar_cli.compute.native.speed import speed_up_training
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
 from rar_cli.train.config import TrainConfig
@@ -83,6 +85,8 @@ def parts_of(config: TrainConfig, request: TrainRequest, say: Say, on_each: OnEa
     body: nn.Module = Body(model, as_begun(model, config, accelerator, request.out / "begun", request.resume))
     if accelerator.distributed_type is not DistributedType.FSDP:  # which shards contiguous tensors alone
         body = channels_last(body)
+        if config.kernels:
+            _take_kernels(model, accelerator, say)
     body, optimizer = accelerator.prepare(body, _optimizer(body, config, accelerator))
     if average is not None:
         average.module.to(accelerator.device)  # its counter stays: asking a device for it means waiting
@@ -122,6 +126,17 @@ def shard_as_it_is(plugin: FullyShardedDataParallelPlugin | None) -> None:
         plugin.mixed_precision_policy = replace(
             plugin.mixed_precision_policy, cast_forward_inputs=False, output_dtype=None
         )
+
+
+def _take_kernels(model: Rar, accelerator: Accelerator, say: Say) -> None:
+    """Let the convolutions learn by rar's kernels where the processor suits them, and say where they are missed."""
+    if accelerator.device.type != "cpu" or accelerator.mixed_precision != "bf16":
+        return
+    found = library()
+    if not isinstance(found, str):
+        speed_up_training(model)
+    elif accelerator.is_main_process:
+        say(f"trains without rar's own kernels: {found}")
 
 
 def _optimizer(body: nn.Module, config: TrainConfig, accelerator: Accelerator) -> torch.optim.Optimizer:

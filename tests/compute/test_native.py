@@ -1,0 +1,142 @@
+"""Kernels of training: against torch's convolutions and blocks, and what happens where they cannot be had."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rar_cli.compute.native import convolution as convolution_module
+from rar_cli.compute.native import library as library_module
+from rar_cli.compute.native.convolution import NativeConv2d
+from rar_cli.compute.native.doubling import DoublingConv
+from rar_cli.compute.native.library import library
+from rar_cli.compute.native.speed import speed_up_training
+from rar_cli.networks.restorer import Block
+from rar_cli.train.run.parts import _take_kernels
+
+needs_kernels = pytest.mark.skipif(isinstance(library(), str), reason=str(library()))
+"""Compiles them, which takes a few seconds once for each machine."""
+
+
+GOES_BACK = 0.015
+"""What F(4x4, 3x3) may round where gradients go back to the input; all else rounds less."""
+
+
+def apart(found, expected):
+    """Distance in units of the size of what is expected."""
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+def run(module, inputs, autocast, out):
+    """The result and all gradients."""
+    module.zero_grad()
+    inputs = [x.detach().clone().requires_grad_() for x in inputs]
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        made = module(*inputs)
+    made.float().backward(out)
+    return [made.detach(), *(x.grad for x in inputs), *(p.grad for p in module.parameters())]
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "size", [(2, 32, 32, 12, 20), (3, 64, 96, 10, 6), (3, 64, 96, 16, 4), (1, 160, 64, 34, 2), (5, 96, 32, 2, 2)]
+)
+def test_convolutions_and_their_gradients_are_those_of_torch_to_rounding(size):
+    batch, inner, out, height, width = size
+    plain = nn.Conv2d(inner, out, 3, padding=1).to(memory_format=torch.channels_last)
+    native = NativeConv2d(copy.deepcopy(plain))
+    x, gradient = torch.randn(batch, inner, height, width), torch.randn(batch, out, height, width)
+    exact = run(plain, [x], False, gradient)
+    for true, known, found in zip(
+        exact, run(plain, [x], True, gradient), run(native, [x], True, gradient), strict=True
+    ):
+        assert found.shape == true.shape
+        assert apart(found, true) < 2 * apart(known, true) + (GOES_BACK if true.shape == x.shape else 0.003)
+    assert all(torch.equal(a, b) for a, b in zip(exact, run(native, [x], False, gradient), strict=True))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolutions_and_their_gradients_are_those_of_torch_to_rounding(bias):
+    plain = nn.ConvTranspose2d(48, 32, 2, stride=2, bias=bias).to(memory_format=torch.channels_last)
+    native = DoublingConv(copy.deepcopy(plain))
+    x, gradient = torch.randn(3, 48, 6, 10), torch.randn(3, 32, 12, 20)
+    exact, rounded, fast = (run(m, [x], cast, gradient) for m, cast in ((plain, False), (plain, True), (native, True)))
+    for true, known, found in zip(exact, rounded, fast, strict=True):
+        assert found.shape == true.shape
+        assert apart(found, true) < 1.5 * apart(known, true) + 0.001
+
+
+@needs_kernels
+def test_convolutions_of_sizes_and_places_that_the_kernels_do_not_take_are_those_of_torch():
+    odd = nn.ModuleList(
+        [
+            nn.Conv2d(32, 32, 3),
+            nn.Conv2d(32, 48, 3, padding=1),
+            nn.Conv2d(32, 32, 3, 2, 1),
+            nn.Conv2d(8, 32, 3, padding=1),
+        ]
+    )
+    speed_up_training(odd)
+    assert all(type(layer) is nn.Conv2d for layer in odd)
+    layer = nn.Conv2d(32, 32, 3, padding=1)
+    native = NativeConv2d(layer)
+    x = torch.randn(1, 32, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(native(x), F.conv2d(x, layer.weight, layer.bias, padding=1))
+    assert native.state_dict().keys() == layer.state_dict().keys()
+
+
+@needs_kernels
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("blur_width", [0, 24])
+def test_blocks_and_their_gradients_are_those_of_torch_to_rounding(blur_width, amx, monkeypatch):
+    monkeypatch.setattr(convolution_module, "direct", lambda: amx)
+    plain = Block(64, 40, blur_width)
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    nn.init.normal_(plain.norm.weight, mean=1.0, std=0.1)
+    native = copy.deepcopy(plain.to(memory_format=torch.channels_last))
+    speed_up_training(native)
+    inputs = [3 * torch.randn(3, 64, 12, 8) + 1, torch.randn(3, 40)]
+    inputs += [torch.randn(3, blur_width)] if blur_width else []
+    gradient = torch.randn(3, 64, 12, 8)
+    known, found = run(plain, inputs, True, gradient), run(native, inputs, True, gradient)
+    for true, there, here in zip(run(plain, inputs, False, gradient), known, found, strict=True):
+        assert apart(here, true) < 1.5 * apart(there, true) + GOES_BACK
+
+
+@needs_kernels
+def test_gradients_are_the_same_bits_every_time():
+    layer = NativeConv2d(nn.Conv2d(32, 64, 3, padding=1))
+    x, gradient = torch.randn(4, 32, 64, 64), torch.randn(4, 64, 64, 64)
+    first, second = (run(layer, [x], True, gradient) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(("compiler", "said"), [("no-such-compiler", "no C++ compiler"), ("false", "false failed")])
+def test_a_run_without_a_compiler_says_so_and_goes_on_by_torch(monkeypatch, compiler, said):
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setattr(library_module, "_has", lambda instructions: True)
+    library.cache_clear()
+    accelerator = SimpleNamespace(device=torch.device("cpu"), mixed_precision="bf16", is_main_process=True)
+    model, lines = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1)), []
+    _take_kernels(model, accelerator, lines.append)
+    library.cache_clear()
+    assert type(model[0]) is nn.Conv2d
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+@needs_kernels
+def test_sources_are_compiled_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(library_module.platformdirs, "user_cache_path", lambda name: tmp_path)
+    library.cache_clear()
+    assert not isinstance(library(), str)
+    library.cache_clear()
+    monkeypatch.setattr(library_module.tempfile, "TemporaryDirectory", None)
+    assert not isinstance(library(), str)
+    library.cache_clear()
+    assert len(list((tmp_path / "native").iterdir())) == 1
