@@ -44,6 +44,12 @@ class Verdict(StrEnum):
 ALL = frozenset(DEGRADATIONS)
 PLACE = {degradation: place for place, degradation in enumerate(DEGRADATIONS)}
 
+LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
+"""Degradations that change light and colour of the whole picture."""
+
+SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
+"""Degradations that lie before the lens."""
+
 
 @dataclass(frozen=True)
 class Look:
