@@ -28,13 +28,6 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-class SolverKind(StrEnum):
-    """How a step is made."""
-
-    EULER = "euler"
-    HEUN = "heun"
-
-
 class Format(StrEnum):
     """Of the outputs."""
 
@@ -43,13 +36,6 @@ class Format(StrEnum):
     JPG = "jpg"
     WEBP = "webp"
     TIFF = "tiff"
-
-
-class EngineKind(StrEnum):
-    """Who computes."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 class WithOutput(TyperCommand):
