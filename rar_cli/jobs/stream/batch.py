@@ -123,12 +123,12 @@ class Run:
         """One record per item, in order, each with what is still to be written."""
         ready = [item for item in group if item.picture is not None]
         started = time.perf_counter()
-        found: dict[int, Outcome | str] = {}
+        outcomes: dict[int, Outcome | str] = {}
         for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
-            found.update(zip(map(id, same), self._outcomes(same), strict=True))
+            outcomes.update(zip(map(id, same), self._outcomes(same), strict=True))
         seconds = (time.perf_counter() - started) / max(len(ready), 1)
         for item in group:
-            yield self._concluded(item, found.get(id(item)), seconds)
+            yield self._concluded(item, outcomes.get(id(item)), seconds)
 
     def _concluded(
         self, item: Item, outcome: Outcome | str | None, seconds: float
