@@ -26,8 +26,8 @@ LINE_EVERY_S = 60.0
 
 WAITING = "waiting for new files"
 
-MOST_LOSSES = 1000
-"""Different losses that are counted; what comes after them stands in the log alone."""
+LOSSES_COUNTED = 1000
+"""Most different losses that are counted. Only the log has further ones."""
 
 NAME_WIDTH = 40
 """Of the picture in hand, in the bar."""
@@ -75,7 +75,7 @@ class Progress:
 
     def __call__(self, record: PictureRecord) -> None:
         self.counts[record.status] += 1
-        self.losses.update(loss for loss in record.warnings if loss in self.losses or len(self.losses) < MOST_LOSSES)
+        self.losses.update(loss for loss in record.warnings if loss in self.losses or len(self.losses) < LOSSES_COUNTED)
         self.pace.add(record.pixels, worked=record.status != "skipped")
         if self.as_json:
             sys.stdout.write(record.to_json() + "\n")

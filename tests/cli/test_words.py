@@ -177,10 +177,10 @@ def test_what_could_not_be_kept_is_said_in_one_line(rar, folder, tmp_path, photo
 def test_many_different_losses_are_counted_and_said_shortly(capsys):
     from collections import Counter
 
-    from rar_cli.cli.printing import MOST_LOSSES, say_losses
+    from rar_cli.cli.printing import LOSSES_SHOWN, say_losses
 
     say_losses(Counter(f"loss {i}\x1b[31m\n" for i in range(50)), quiet=False)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.count("loss ") == MOST_LOSSES
+    assert line.count("loss ") == LOSSES_SHOWN
     assert "and 44 more, which the log names" in line
     assert "\x1b" not in line
