@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rar_cli.loop.policy import Prices
+from rar_cli.loop.policy import Prices, SimplePolicy
 from rar_cli.networks.gain import GainHeads
 from rar_cli.train.gain.heads import LARGEST_DB, Harvest
 from rar_cli.train.gain.truth import quality_to_score
@@ -28,8 +28,6 @@ HARM_PRICE_DB, LOSS_WEIGHT = 5.0, 1.5
 """When prices are chosen: what a share of 1 of harmed pictures costs in dB of the mean (one in a hundred 0.05), and how
 many times what is lost counts beside what is gained."""
 RISKS, ROUND_PRICES_DB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), (0.05, 0.1, 0.2, 0.3, 0.5)
-CLEAR = 0.1
-"""Severity up to which "accept or remove everything" leaves a picture alone."""
 
 Pick = Callable[[NDArray[np.int64]], int | None]
 """Numbers of the moves tried on one input -> the one that is made, or none."""
@@ -78,6 +76,7 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
     worst = harvest["severities"].amax(1).numpy()[harvest["before"].numpy()]
 
     judged = (harvest["after"] >= 0).numpy() & (said.verdict < 0)
+    clear = SimplePolicy().clear
 
     def everything(moves: NDArray[np.int64]) -> int:
         return int(moves[whole[moves]][0])
@@ -87,7 +86,7 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
 
     return {
         "remove everything once": everything,
-        "accept or remove everything": lambda moves: everything(moves) if worst[moves[0]] > CLEAR else None,
+        "accept or remove everything": lambda moves: everything(moves) if worst[moves[0]] > clear else None,
         "expected gain": best(worth),
         "expected gain, verified": lambda moves: None if (move := best(worth)(moves)) is None or judged[move] else move,
         "best of the plans tried": best(gain),
