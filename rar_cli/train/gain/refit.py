@@ -27,7 +27,7 @@ from rar_cli.train.run.ledger import Ledger
 from rar_cli.weights.manifest import write_manifest
 
 WIDTH, MEMBERS = 80, 1
-"""What fits into 25 MB beside the networks."""
+"""Size of the heads, so that all weights fit into 25 MB."""
 VALID_SHARE = 0.2
 LICENCE = "the terms of the photographs it was trained on"
 
