@@ -77,24 +77,24 @@ def _beside(source: str | None, entry: Entry, members: tuple[Entry, ...]) -> str
 
 
 def _one(entry: Entry, source: str | None, target: Path, on_bytes: OnBytes | None, own: bool) -> Weights:
-    """own: the folder is of rar's cache, so that all in it may be replaced."""
+    """Fetch one member into `target`. own: the folder is in rar's cache, so all of it may be replaced."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(target) + ".lock"):  # a second process waits here, and then finds them whole
             if (target / MANIFEST).is_file():
                 with suppress(WeightsError):  # fetched anew below, file by file as needed
                     return verify(target, SEALS.get(entry.name))
-            found = source_of(entry, source)
+            files = source_of(entry, source)
             if not own:
-                _refuse_foreign(found, target)
+                _refuse_foreign(files, target)
             (target / MANIFEST).unlink(missing_ok=True)
-            return _fetch_all(found, target, on_bytes)
+            return _fetch_all(files, target, on_bytes)
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error}); choose another --to") from error
 
 
 def _refuse_foreign(source: Source, target: Path) -> None:
-    """Raise WeightsError where a file would be replaced that is neither of these weights nor of a download of them."""
+    """Raise WeightsError if a file would be replaced that no download of these weights wrote."""
     manifest = target / MANIFEST
     if _begun(target).exists() or (manifest.is_file() and source.made(manifest.read_bytes())):
         return
@@ -109,7 +109,7 @@ def _has(path: Path, sha256: str) -> bool:
 
 
 def _begun(target: Path) -> Path:
-    """What a folder holds from the begin of a download to its end."""
+    """The file that marks an unfinished download."""
     return target / (MANIFEST + ".part")
 
 

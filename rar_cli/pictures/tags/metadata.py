@@ -124,7 +124,7 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
 
 
 def _upright_bytes(exif: Image.Exif) -> bytes:
-    """EXIF with orientation 1; a caller's own stays as it is."""
+    """The bytes of EXIF with orientation 1. The object itself keeps its orientation."""
     before = exif.get(ORIENTATION)
     exif[ORIENTATION] = 1
     try:
@@ -137,7 +137,7 @@ def _upright_bytes(exif: Image.Exif) -> bytes:
 
 
 def _valued_tags(exif_bytes: bytes) -> set[int]:
-    """Tags of EXIF that a user would miss: not which way is up, and which program wrote it."""
+    """Tags of EXIF that a user would miss: all but orientation and software."""
     exif = Image.Exif()
     exif.load(exif_bytes)
     return set(exif) - {ORIENTATION, SOFTWARE}
