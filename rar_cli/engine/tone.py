@@ -63,7 +63,7 @@ class Tone:
         return moved
 
     def _light(self, assessment: Assessment, plans: Sequence[Plan]) -> list[bool]:
-        """Of each picture, whether its plan removes low light or haze that is there."""
+        """For each picture: whether its plan removes low light or haze of a severity from `SEEN`."""
         rows = assessment.severities[:, [PLACE[d] for d in LIGHT]].tolist()
         return [
             any(d in plan.remove and severity >= SEEN for d, severity in zip(LIGHT, row, strict=True))

@@ -30,7 +30,7 @@ LOSSES_COUNTED = 1000
 """Most different losses that are counted. Only the log has further ones."""
 
 NAME_WIDTH = 40
-"""Of the picture in hand, in the bar."""
+"""Most characters of a picture's name in the bar."""
 
 
 class Progress:
@@ -98,7 +98,7 @@ class Progress:
         self._show()
 
     def rest(self) -> None:
-        """Nothing is in hand: the run waits for new files, and a log says so once."""
+        """The run waits for new files; a log says so once."""
         if self.now == WAITING:
             return
         self.pace.rest()

@@ -33,7 +33,7 @@ from rar_cli.weights.manifest import Weights
 
 
 class Reporter(Protocol):
-    """Shows a run as it goes; keeps nothing that grows unless it is shown at the end."""
+    """Shows a run as it goes. Keeps only the records that the closing table shows."""
 
     def __enter__(self) -> Reporter: ...
 
@@ -54,7 +54,7 @@ class Reporter(Protocol):
         ...
 
     def rest(self) -> None:
-        """Nothing is in hand; the run waits for new files."""
+        """The run waits for new files."""
         ...
 
     def show_tile(self, done: int, total: int) -> None:
