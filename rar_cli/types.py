@@ -32,6 +32,20 @@ TILE_PX = 896
 """Default side of the tiles of large pictures. It stands here so that the command line reads it without torch."""
 
 
+class SolverKind(StrEnum):
+    """How a step of transport is made; `loop/transport.py` has the functions."""
+
+    EULER = "euler"
+    HEUN = "heun"
+
+
+class EngineKind(StrEnum):
+    """Who computes: this machine, or the workers of a Ray cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Verdict(StrEnum):
     """What follows from an assessment within the loop."""
 
@@ -43,6 +57,12 @@ class Verdict(StrEnum):
 
 ALL = frozenset(DEGRADATIONS)
 PLACE = {degradation: place for place, degradation in enumerate(DEGRADATIONS)}
+
+LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
+"""Degradations that change light and colour of the whole picture."""
+
+SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
+"""Degradations that lie before the lens."""
 
 
 @dataclass(frozen=True)

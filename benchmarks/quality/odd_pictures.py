@@ -22,13 +22,12 @@ from rar_cli.engine.restore import restore
 from rar_cli.synthesis.compression import recompress
 from rar_cli.synthesis.pixels import Image, greyed, quantise
 from rar_cli.synthesis.recipes import stack
-from rar_cli.types import Degradation
+from rar_cli.types import SCENE, Degradation
 
 D = Degradation
 SIDE_PX = 256
 SEVERITY = 0.5
-SCENE = (D.LOW_LIGHT, D.HAZE, D.RAIN)
-"""What is wrong with a scene; a border comes after it, and before all else."""
+TRIED = (D.NOISE, D.JPEG, D.BLUR, D.LOW_LIGHT, D.HAZE, D.RAIN)
 KINDS = ("plain", "black bars", "white paper", "cropped", "48 px", "64 px", "grey", "quality 97", "quality 85")
 CLEAN_KINDS = ("plain", "quality 97", "quality 92", "quality 85")
 
@@ -64,7 +63,7 @@ def sample(photo: Image, kind: str, degradations: tuple[D, ...], seed: int) -> S
     if kind == "plain":
         return quantise(recipe.apply(clean)[-1]), clean, everything
     framed, inner = bordered(clean, kind)
-    if set(degradations) <= set(SCENE):
+    if SCENE.issuperset(degradations):  # a border comes after these, and before all others
         return quantise(bordered(recipe.apply(clean)[-1], kind)[0]), framed, inner
     return quantise(recipe.apply(framed)[-1]), framed, inner
 
@@ -91,7 +90,7 @@ def main() -> None:
     (suite,) = synthetic("clean", options.photos, options.limit, seed=0)
     photos = [pair.reference for pair in suite.pairs()]
     for kind in KINDS:
-        for degradation in (D.NOISE, D.JPEG, D.BLUR, *SCENE):
+        for degradation in TRIED:
             given = [sample(photo, kind, (degradation,), seed) for seed, photo in enumerate(photos)]
             now, before = (np.mean([gain_db(engine, each, whole) for each in given]) for whole in (False, True))
             figures = {"gain_db": round(float(now), 2), "as_it_is_db": round(float(before), 2)}

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from rar_cli.cli import assess, bench, restore, train, weights
 from rar_cli.cli.guard import guarded, ready_streams
 from rar_cli.cli.options import WithOutput, examples
-from rar_cli.cli.settings import settings_here
+from rar_cli.cli.settings import VALUE_ERROR, settings_here
 from rar_cli.report.text import printable
 from rar_cli.version import __version__
 
@@ -36,14 +36,9 @@ class Commands(TyperGroup):
 
 
 def _make_plain(error: Any) -> None:
-    """The message of an error of click's, which typer may hold as its own: printable, with the setting it is about."""
-    if not isinstance(message := getattr(error, "message", None), str):
-        return
-    context: Any = getattr(error, "ctx", None)
-    name = getattr(getattr(error, "param", None), "name", None)
-    source = context.get_parameter_source(name) if context and context.obj and name else None
-    said = context.obj.get(name, "") if getattr(source, "name", "") == "DEFAULT_MAP" else ""
-    error.message = printable(message.removeprefix("Value error, ") + (f" (setting {said})" if said else ""))
+    """Make the message of an error of click or typer printable."""
+    if isinstance(message := getattr(error, "message", None), str):
+        error.message = printable(message.removeprefix(VALUE_ERROR))
 
 
 app = typer.Typer(
@@ -85,7 +80,7 @@ def main(
     with guarded():
         settings = settings_here(cast(TyperGroup, context.command))
     context.default_map = settings.values
-    context.obj = settings.of(context.invoked_subcommand or "")  # parameter -> where: key = value
+    context.obj = settings.of(context.invoked_subcommand or "")
 
 
 app.command(

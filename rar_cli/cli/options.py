@@ -28,13 +28,6 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-class SolverKind(StrEnum):
-    """How a step is made."""
-
-    EULER = "euler"
-    HEUN = "heun"
-
-
 class Format(StrEnum):
     """Of the outputs."""
 
@@ -43,13 +36,6 @@ class Format(StrEnum):
     JPG = "jpg"
     WEBP = "webp"
     TIFF = "tiff"
-
-
-class EngineKind(StrEnum):
-    """Who computes."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 class WithOutput(TyperCommand):
@@ -83,15 +69,18 @@ def complete_names(incomplete: str) -> Iterator[str]:
 
 def show_settings(context: typer.Context, verbose: bool) -> None:
     """With --verbose: each setting that applies, and where it comes from."""
-    for line in sorted((context.obj or {}).values()) if verbose else []:
+    for line in (context.obj or []) if verbose else []:
         typer.echo(f"rar: setting {printable(line)}", err=True)
+
+
+def value_source(context: Any, name: str) -> str:
+    """Where the value of a parameter comes from: COMMANDLINE, DEFAULT_MAP for a setting, DEFAULT; "" if unknown."""
+    return getattr(context.get_parameter_source(name), "name", "")
 
 
 def without_settings_in_the_way(context: typer.Context, only: str | None, keep: str | None) -> tuple[str | None, ...]:
     """only, keep: one given on the command line overrides the other one from the settings."""
-    of_settings = {
-        name for name in ("only", "keep") if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
-    }
+    of_settings = {name for name in ("only", "keep") if value_source(context, name) == "DEFAULT_MAP"}
     if only and keep and len(of_settings) == 1:
         return (None, keep) if "only" in of_settings else (only, None)
     return only, keep

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from rar_cli.weights.manifest import Weights
 
 
-MOST_LOSSES = 6
-"""Different losses that are said."""
+LOSSES_SHOWN = 6
+"""Most different losses in the line on stderr."""
 
 
 def console_for(stderr: bool = False) -> Console:
@@ -72,9 +72,9 @@ def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:
 def say_losses(losses: Counter[str], quiet: bool) -> None:
     """What of the pictures could not be kept, in one line on stderr."""
     listed = [f"{loss} ({count} {'picture' if count == 1 else 'pictures'})" for loss, count in losses.most_common()]
-    more = [f"and {len(listed) - MOST_LOSSES} more, which the log names"] if len(listed) > MOST_LOSSES else []
+    more = [f"and {len(listed) - LOSSES_SHOWN} more, which the log names"] if len(listed) > LOSSES_SHOWN else []
     if listed and not quiet:
-        warn(f"could not keep all: {'; '.join(listed[:MOST_LOSSES] + more)}")
+        warn(f"could not keep all: {'; '.join(listed[:LOSSES_SHOWN] + more)}")
 
 
 def print_preview(jobs: Sequence[Job], request: Request, target: Target, as_json: bool) -> None:

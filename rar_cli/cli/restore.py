@@ -16,7 +16,6 @@ from rar_cli.cli.options import (
     DeviceOption,
     Dtype,
     DtypeOption,
-    EngineKind,
     ExcludeOption,
     Format,
     Inputs,
@@ -26,7 +25,6 @@ from rar_cli.cli.options import (
     QuietOption,
     RecursiveOption,
     SelfEnsembleOption,
-    SolverKind,
     TileOption,
     VerboseOption,
     WeightsOption,
@@ -43,7 +41,7 @@ from rar_cli.cli.printing import (
     say_losses,
     warn,
 )
-from rar_cli.types import TILE_PX
+from rar_cli.types import TILE_PX, EngineKind, SolverKind
 
 WATCH_S = 1.0
 """Seconds between two looks at a watched folder."""

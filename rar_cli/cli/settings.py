@@ -29,8 +29,11 @@ NOT_AN_OPTION = {"RAR_WEIGHTS"}
 Names = dict[str, dict[str, "Option"]]
 """command -> long option without dashes -> the option."""
 
+VALUE_ERROR = "Value error, "
+"""What typer puts before the message of a choice."""
+
 MOST_SHOWN = 60
-"""Letters of a wrong value in a message."""
+"""Most letters of a wrong setting in a message."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,18 @@ class Option:
 
     @property
     def kind(self) -> type:
-        """What its values are, as the command's function declares it: bool, int, float, list, or str for the rest."""
+        """The type of its values, as the command's function declares it: bool, int, float or list; else str."""
         hint = _hints(self.command.callback)[self.parameter.name]
         kinds = {get_origin(each) or each for each in (hint, *get_args(hint))}
         return next((kind for kind in (list, bool, int, float) if kind in kinds), str)
 
-    def check(self, value: Any, where: str) -> None:
-        """Raise UsageError for a value that the option cannot have. where: the setting, for the message."""
+    def check(self, value: Any, setting: str) -> None:
+        """Raise UsageError for a value that the option cannot have. setting: text for the message."""
         try:
             self.parameter.process_value(typer.Context(self.command), value)
         except typer.BadParameter as error:
-            raise UsageError(f"{where}: {' '.join(error.message.split())}") from error
+            fault = " ".join(error.message.removeprefix(VALUE_ERROR).split())
+            raise UsageError(f"{setting}: {fault}") from error
 
 
 @cache
@@ -71,12 +75,14 @@ class Settings:
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def of(self, command: str) -> dict[str, str]:
-        """What applies to a command: parameter -> the setting and where it comes from."""
-        return {parameter: text for (owner, parameter), text in self.said.items() if owner == command}
+    def of(self, command: str) -> list[str]:
+        """The settings of a command, each with where it comes from."""
+        return sorted(text for (owner, _), text in self.said.items() if owner == command)
 
-    def put(self, command: str, parameter: str, value: Any, said: str) -> None:
-        """What comes later wins."""
+    def put(self, command: str, option: Option, value: Any, said: str, where: str) -> None:
+        """Check and take a value; a later one wins. where: the beginning of `said`. Raises UsageError."""
+        option.check(value, said[: len(where) + MOST_SHOWN])
+        parameter = str(option.parameter.name)
         self.values.setdefault(command, {})[parameter] = value
         self.said[command, parameter] = said
 
@@ -156,9 +162,7 @@ def _put(key: str, value: Any, owners: list[str], where: str, names: Names, sett
         if given is None:
             wanted = WANTED[option.kind]
             raise UsageError(f"{where}: {key} = {value!r:.{MOST_SHOWN}} is of the wrong type; {wanted} is needed")
-        said = f"{where}: {key} = {given}"
-        option.check(given, said[: len(where) + MOST_SHOWN])
-        settings.put(command, str(option.parameter.name), given, said)
+        settings.put(command, option, given, f"{where}: {key} = {given}", where)
 
 
 def _typed(value: Any, kind: type, listed: bool) -> Any:
@@ -180,10 +184,8 @@ def _from_environment(environment: Mapping[str, str], names: Names, settings: Se
             for name in (PREFIX + plain, f"{PREFIX}{command.replace('-', '_').upper()}_{plain}"):
                 if name in environment and name not in NOT_AN_OPTION:
                     text = environment[name]
-                    said = f"{name} = {text}"
                     given = [text] if option.kind is list else text
-                    option.check(given, said[: len(name) + MOST_SHOWN])
-                    settings.put(command, str(option.parameter.name), given, said)
+                    settings.put(command, option, given, f"{name} = {text}", name)
 
 
 def settings_here(group: TyperGroup) -> Settings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rar_cli.cli.guard import guarded, signals
-from rar_cli.cli.options import QuietOption
+from rar_cli.cli.options import QuietOption, value_source
 from rar_cli.cli.printing import echo, note, print_sizes
 from rar_cli.cli.steps import steps_shown
 from rar_cli.errors import UsageError
@@ -92,7 +92,7 @@ IDLE_WITH_GAIN = {
 def _refuse_without_use(context: typer.Context) -> None:
     """Raise UsageError for options without use on the command line. Settings serve every run, so they may have them."""
     for name, fault in IDLE_WITH_GAIN.items():
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
+        if value_source(context, name) == "COMMANDLINE":
             raise UsageError(fault)
 
 

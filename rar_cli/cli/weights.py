@@ -42,7 +42,7 @@ def download_command(
         if verify:
             found = verify_here(name, to)
         else:
-            with transfer(quiet or as_json) as told:
-                found = download(name, source, to, told)
+            with transfer(quiet or as_json) as on_bytes:
+                found = download(name, source, to, on_bytes)
         for weights in found:
             print_weights(weights, as_json)

@@ -52,7 +52,7 @@ def canvas_of(image: Tensor) -> Canvas:
     box = inside(image)
     part = image[:, box.top : box.bottom, box.left : box.right]
     first = offset_of(part)
-    above, beside = (_more(*told) for told in zip(part.shape[1:], first, strict=True))
+    above, beside = (_more(side, line) for side, line in zip(part.shape[1:], first, strict=True))
     return Canvas(*box, above, beside)
 
 

@@ -1,4 +1,4 @@
-"""NaN and infinity end a picture before a byte of it is written."""
+"""Refuses NaN and infinity before a picture is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rar_cli.errors import ImageError
 
 
 def require_finite(tensor: Tensor, what: str) -> Tensor:
-    """The tensor itself, any shape, where all of it is finite. Raises ImageError that names `what` it is.
+    """Return a tensor of any shape if it is finite. Else raise ImageError; `what` names the tensor in it.
 
     Makes no copy: a large picture has no room for one.
     """

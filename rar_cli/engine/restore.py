@@ -56,7 +56,7 @@ def restore(
     if any(canvas != everything for canvas in canvases):
         return _on_canvases(canvases, engine, image, policy, keep_rounds, on_pass)
     with torch.inference_mode():
-        # The loop alone holds the latent, and nobody the image: of a large picture, that is all that fits.
+        # Only the loop holds the latent, and nothing holds the image: large pictures leave no room for more.
         passes: Iterable[Pass] = rounds(restoring(engine, policy), engine.encode(image), policy)
         del image
         if on_pass is not None:
@@ -141,7 +141,7 @@ def _on_canvases(
     for canvas in dict.fromkeys(canvases):
         members = [place for place, each in enumerate(canvases) if each == canvas]
         report = None if on_pass is None else _renumbered(on_pass, members)
-        # Only `restore` holds what is seen, so that it can let go of it once it is encoded.
+        # Only `restore` holds the canvases, so that it can free them once they are encoded.
         restored = restore(
             engine,
             torch.cat([canvas.of(image[place : place + 1]) for place in members]),
@@ -158,7 +158,7 @@ def _on_canvases(
 
 
 def _renumbered(on_pass: OnPass, members: Sequence[int]) -> OnPass:
-    """Report rounds of some pictures of a batch by their places in all of it."""
+    """Report rounds of some pictures of a batch with their places in the whole batch."""
     return lambda step: on_pass(replace(step, pictures=tuple(members[place] for place in step.pictures)))
 
 

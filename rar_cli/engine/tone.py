@@ -18,17 +18,16 @@ from torch import Tensor
 from rar_cli.compute.tiling import add_by_tiles, by_tiles, pad_to_multiple
 from rar_cli.engine.engine import Engine
 from rar_cli.networks.contracts import is_linear
-from rar_cli.types import PLACE, Assessment, Degradation, Plan
+from rar_cli.types import LIGHT, PLACE, Assessment, Plan
 
-LIGHT = (Degradation.LOW_LIGHT, Degradation.HAZE)
 SEEN = 0.1
-"""Severity of either from which the far view counts."""
+"""Severity of low light or haze from which the reduced copy counts."""
 
 FAR_PX = 160
 """Least shorter side of a reduced picture (docs/decisions.md#tone)."""
 
 FAR_SHARE = 0.5
-"""Weight of the far view in the colours (docs/decisions.md#tone)."""
+"""Weight of the reduced copy in the colours (docs/decisions.md#tone)."""
 
 
 def reduction_of(latent: Tensor, factor: int) -> int:
@@ -64,7 +63,7 @@ class Tone:
         return moved
 
     def _light(self, assessment: Assessment, plans: Sequence[Plan]) -> list[bool]:
-        """Of each picture, whether its plan removes low light or haze that is there."""
+        """For each picture: whether its plan removes low light or haze of a severity from `SEEN`."""
         rows = assessment.severities[:, [PLACE[d] for d in LIGHT]].tolist()
         return [
             any(d in plan.remove and severity >= SEEN for d, severity in zip(LIGHT, row, strict=True))

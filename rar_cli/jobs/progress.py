@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rar_cli.jobs.pace import Pace
 from rar_cli.report.record import PictureRecord
@@ -16,6 +16,9 @@ from rar_cli.report.text import printable
 from rar_cli.report.words import lasted, round_line
 from rar_cli.types import Round
 
+if TYPE_CHECKING:
+    from rar_cli.weights.transfer import OnBytes
+
 MOST_ROWS = 200
 """Most rows of the closing table; of a longer run it shows the failures alone."""
 
@@ -23,11 +26,11 @@ LINE_EVERY_S = 60.0
 
 WAITING = "waiting for new files"
 
-MOST_LOSSES = 1000
-"""Different losses that are counted; what comes after them stands in the log alone."""
+LOSSES_COUNTED = 1000
+"""Most different losses that are counted. Only the log has further ones."""
 
 NAME_WIDTH = 40
-"""Of the picture in hand, in the bar."""
+"""Most characters of a picture's name in the bar."""
 
 
 class Progress:
@@ -72,7 +75,7 @@ class Progress:
 
     def __call__(self, record: PictureRecord) -> None:
         self.counts[record.status] += 1
-        self.losses.update(loss for loss in record.warnings if loss in self.losses or len(self.losses) < MOST_LOSSES)
+        self.losses.update(loss for loss in record.warnings if loss in self.losses or len(self.losses) < LOSSES_COUNTED)
         self.pace.add(record.pixels, worked=record.status != "skipped")
         if self.as_json:
             sys.stdout.write(record.to_json() + "\n")
@@ -95,7 +98,7 @@ class Progress:
         self._show()
 
     def rest(self) -> None:
-        """Nothing is in hand: the run waits for new files, and a log says so once."""
+        """The run waits for new files; a log says so once."""
         if self.now == WAITING:
             return
         self.pace.rest()
@@ -143,8 +146,8 @@ class Progress:
 
 
 @contextmanager
-def transfer(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Bars for downloads on a terminal; elsewhere nothing, and None is given."""
+def transfer(quiet: bool) -> Iterator[OnBytes | None]:
+    """Bars for downloads on a terminal; yields None elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -156,9 +159,9 @@ def transfer(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | N
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
 
-        def told(name: str, done: int, total: int | None) -> None:
+        def on_bytes(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(printable(name), total=total)
             bar.update(tasks[name], completed=done, total=total)
 
-        yield told
+        yield on_bytes

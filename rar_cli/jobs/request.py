@@ -45,7 +45,7 @@ class Request:
 
     @property
     def bounds(self) -> Bounds:
-        """What the user allows. Raises UsageError for what excludes each other."""
+        """What the user allows. Raises UsageError for options that exclude each other."""
         from rar_cli.engine.restore import bounds_of
 
         return bounds_of(self.max_rounds, self.accept, self.only, self.keep, self.strength / 100.0)

@@ -28,14 +28,12 @@ from rar_cli.jobs.stream.workers import over_devices, over_ray
 from rar_cli.pictures.remote import is_remote
 from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord
-from rar_cli.types import Round
+from rar_cli.types import EngineKind, Round
 from rar_cli.weights.manifest import Weights
-
-ENGINES = ("local", "ray")
 
 
 class Reporter(Protocol):
-    """Shows a run as it goes; keeps nothing that grows unless it is shown at the end."""
+    """Shows a run as it goes. Keeps only the records that the closing table shows."""
 
     def __enter__(self) -> Reporter: ...
 
@@ -56,7 +54,7 @@ class Reporter(Protocol):
         ...
 
     def rest(self) -> None:
-        """Nothing is in hand; the run waits for new files."""
+        """The run waits for new files."""
         ...
 
     def show_tile(self, done: int, total: int) -> None:
@@ -103,16 +101,16 @@ class Session:
 
     @property
     def _spread(self) -> bool:
-        return "," in self.request.device or self.request.engine == "ray"
+        return "," in self.request.device or self.request.engine == EngineKind.RAY
 
     def _check_workers(self) -> None:
         request = self.request
-        if request.engine not in ENGINES:
-            raise UsageError(f"--engine {request.engine}: use {', '.join(ENGINES)}")
+        if request.engine not in list(EngineKind):
+            raise UsageError(f"--engine {request.engine}: use {', '.join(EngineKind)}")
         single = self.target.folder is None or self.watch is not None
         if self._spread and (single or request.report or request.profile):
             raise UsageError("several workers: need a folder as OUTPUT, and go without --watch, --report and --profile")
-        for device in request.device.split(",") if request.engine == "local" else ():
+        for device in request.device.split(",") if request.engine == EngineKind.LOCAL else ():
             pick_device(device)
 
     def _do(self, jobs: Sequence[Job], weights: Weights, book: OwnBook) -> None:
@@ -146,7 +144,7 @@ class Session:
     def _share(self, jobs: Sequence[Job], book: OwnBook) -> None:
         """Several workers, over one book."""
         request = self.request
-        if request.engine == "ray":
+        if request.engine == EngineKind.RAY:
             make = partial(make_run, request, self.target)
             book.summary.seconds = over_ray(jobs, make, book, request, self.stop)
         else:

@@ -13,13 +13,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rar_cli.types import ALL, PLACE, Bounds, Decision, Degradation, Gain, Look, Plan, Verdict
-
-LIGHT = frozenset({Degradation.LOW_LIGHT, Degradation.HAZE})
-SCENE = LIGHT | {Degradation.RAIN, Degradation.SNOW}
+from rar_cli.types import ALL, LIGHT, PLACE, SCENE, Bounds, Decision, Degradation, Gain, Look, Plan, Verdict
 
 TRACE = 0.05
-"""Severity from which what `--only` names has a cheaper round: docs/decisions.md#a-trace-of-what-is-named."""
+"""Severity of a named degradation from which the first round is cheaper: docs/decisions.md#a-trace-of-what-is-named."""
 
 
 class Policy(Protocol):
@@ -123,8 +120,8 @@ class SimplePolicy:
 class Prices:
     """Prices that the expected gain of a plan must pay. They are fitted with the heads.
 
-    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: `--only`
-    lowers the price of the first round by this where a trace of what it names is seen; set by hand.
+    round_db: of one round, in dB. risk: of each dB between the expected gain and its lower quantile. named_db: discount
+    on the first round, in dB, if `--only` names a degradation of which rar sees a trace; set by hand.
     """
 
     round_db: float = 0.2

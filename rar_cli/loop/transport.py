@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from rar_cli.types import SolverKind
+
 Field = Callable[[Tensor, float], Tensor]
 """(z, t) -> v, all of z's shape."""
 
@@ -27,7 +29,7 @@ def heun(field: Field, z: Tensor, t: float, t_next: float) -> Tensor:
     return z + (t_next - t) * 0.5 * (v + v_next)
 
 
-SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun}
+SOLVERS: dict[str, Solver] = {SolverKind.EULER: euler, SolverKind.HEUN: heun}
 
 
 def time_grid(steps: int) -> tuple[float, ...]:

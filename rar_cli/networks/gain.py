@@ -86,8 +86,8 @@ class GainMember(nn.Module):
     def expected(self, state: Tensor, severities: Tensor, remove: Tensor, strength: Tensor) -> Tensor:
         """As `GainHeads.expected`, for this member's state (b, width)."""
         level = torch.logit(severities.clamp(SURE, 1.0 - SURE)) / 4.0
-        told = torch.cat([remove, remove * level, (1.0 - remove) * level, strength[:, None]], 1)
-        scale, shift = self.plan(told).chunk(2, 1)
+        plan = torch.cat([remove, remove * level, (1.0 - remove) * level, strength[:, None]], 1)
+        scale, shift = self.plan(plan).chunk(2, 1)
         gains: Tensor = SCALE_DB * self.gain(F.silu(self.enter(F.silu(state)) * (1.0 + scale) + shift))
         return gains
 

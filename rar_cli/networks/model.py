@@ -55,9 +55,9 @@ class RarParams:
             raise ValueError(f"codec, assessor and restorer disagree on latent channels: {channels}")
         if self.assessor.needed_factor not in (None, self.codec.factor):
             raise ValueError(f"the assessor's cell_px is not the codec's factor {self.codec.factor}")
-        asked, told = self.restorer.blur_tokens, self.assessor.made_of_blur
-        if asked > told:
-            raise ValueError(f"the restorer asks for {asked} tokens of blur, the assessor makes {told}")
+        blur_read, blur_made = self.restorer.blur_tokens, self.assessor.made_of_blur
+        if blur_read > blur_made:
+            raise ValueError(f"the restorer asks for {blur_read} tokens of blur, the assessor makes {blur_made}")
         made = (self.assessor.condition_tokens, self.assessor.condition_width)
         taken = (self.restorer.condition_tokens, self.restorer.condition_width)
         if made != taken:
@@ -124,8 +124,8 @@ class Rar(nn.Module, HubModel):
         begin = latent if origin is None else origin
 
         def field(z: Tensor, t: float) -> Tensor:
-            told = (begin,) if self.params.restorer.memory and z is not begin else ()
-            return self.restorer(z, z.new_full((z.shape[0],), t), condition, *told)
+            memory = (begin,) if self.params.restorer.memory and z is not begin else ()
+            return self.restorer(z, z.new_full((z.shape[0],), t), condition, *memory)
 
         return transport(field, latent, times, solver)
 

@@ -114,8 +114,8 @@ def _read(image: Image.Image, data: bytes) -> Picture:
         image.info["xmp"] = xmp  # which its reader leaves in the file
     metadata, orientation = read_metadata(image)
     if image.format == "PNG":
-        told = tuple((name, body) for name, body in early_chunks(data) if name in COLOUR_CHUNKS)
-        metadata = replace(metadata, colour=told)
+        chunks = tuple((name, body) for name, body in early_chunks(data) if name in COLOUR_CHUNKS)
+        metadata = replace(metadata, colour=chunks)
     metadata = metadata.with_warning(*others_inside(image, data))
     jpeg = _jpeg_settings(image)
     if image.format == "JXL" and not getattr(image, "jpeg", False):

@@ -91,12 +91,12 @@ BY_NAME = {row.name: row for row in TABLE}
 BY_NAME.update({name: row for row in TABLE for name in row.also})
 
 FORMATS = {suffix: row.name for row in TABLE if row.in_folders for suffix in row.suffixes}
-"""Suffix -> format, of what folders are searched for."""
+"""Suffix -> name of the format, of the files that rar takes from folders."""
 
 WRITABLE = {row.name for row in TABLE if row.writable}
 
 WRITES = {suffix: row for row in TABLE if row.writable for suffix in row.suffixes}
-"""Suffix -> format of what can be written, where the package of its row is there."""
+"""Suffix -> writable format. Its package may be missing: see `unwritable`."""
 
 FORMAT_SUFFIX = {row.option: next(s for s in row.suffixes if row.option in s) for row in TABLE if row.option}
 """Word of `--format` -> suffix."""
@@ -127,7 +127,7 @@ def _register(module: str) -> None:
 
 
 def unwritable(row: Format) -> str | None:
-    """What to install for a format that is written, whose package is not there; loads the writers."""
+    """An error with the cure if the package of a writable format is missing, else None. Loads the writers."""
     return None if row.name in openers() else f"{row.name} cannot be written yet; run {row.cure}"
 
 

@@ -66,11 +66,14 @@ def log_detail(latent: Tensor, target: Tensor, codec: LinearCodec) -> Tensor:
 RESTORATION_LOSSES = {"charbonnier": charbonnier, "log_mse": log_mse}
 
 
-def severity_loss(found: Tensor, truth: Tensor, known: Tensor | None = None) -> Tensor:
-    """Cross-entropy with soft targets; both (b, degradations) in [0, 1]. known: (b,) bool, whose truth counts."""
+def severity_loss(assessed: Tensor, truth: Tensor, known: Tensor | None = None) -> Tensor:
+    """Cross-entropy with soft targets, a mean over all pictures; assessed, truth: (b, degradations) in [0, 1].
+
+    known: (b,) bool; pictures whose truth is not known add 0. None: all are known.
+    """
     weight = None if known is None else known[:, None].to(truth.dtype)
-    with torch.autocast(found.device.type, enabled=False):
-        return F.binary_cross_entropy(found.float().clamp(1e-5, 1 - 1e-5), truth, weight)
+    with torch.autocast(assessed.device.type, enabled=False):
+        return F.binary_cross_entropy(assessed.float().clamp(1e-5, 1 - 1e-5), truth, weight)
 
 
 def score_loss(score: Tensor, truth: Tensor) -> Tensor:

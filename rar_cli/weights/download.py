@@ -20,10 +20,12 @@ from rar_cli.weights.manifest import MANIFEST, Weights, fault_of, file_sha256, r
 from rar_cli.weights.registry import ENTRIES, Entry, entries
 from rar_cli.weights.seal import SEALS
 from rar_cli.weights.source import Source, source_of
-from rar_cli.weights.transfer import Told, fetch
+from rar_cli.weights.transfer import OnBytes, fetch
 
 
-def download(name: str, source: str | None = None, to: Path | None = None, told: Told | None = None) -> list[Weights]:
+def download(
+    name: str, source: str | None = None, to: Path | None = None, on_bytes: OnBytes | None = None
+) -> list[Weights]:
     """Fetch the weights of that name, unless they are here and whole; a group's members one by one.
 
     source: an https URL or a folder that holds them, for mirrors. to: the folder to put them into.
@@ -36,7 +38,7 @@ def download(name: str, source: str | None = None, to: Path | None = None, told:
         raise WeightsError(f"{name}: unknown; `rar download-weights --list` shows the names, or give owner/name")
     members = known or (Entry(name, "", "see its model card", name, 0, repository=name),)
     return [
-        _one(entry, _beside(source, entry, members), (to or cache_folder()) / entry.name, told, own=to is None)
+        _one(entry, _beside(source, entry, members), (to or cache_folder()) / entry.name, on_bytes, own=to is None)
         for entry in members
     ]
 
@@ -74,25 +76,25 @@ def _beside(source: str | None, entry: Entry, members: tuple[Entry, ...]) -> str
     return f"{source.rstrip('/')}/{entry.name}" if source and len(members) > 1 else source
 
 
-def _one(entry: Entry, source: str | None, target: Path, told: Told | None, own: bool) -> Weights:
-    """own: the folder is of rar's cache, so that all in it may be replaced."""
+def _one(entry: Entry, source: str | None, target: Path, on_bytes: OnBytes | None, own: bool) -> Weights:
+    """Fetch one member into `target`. own: the folder is in rar's cache, so all of it may be replaced."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(target) + ".lock"):  # a second process waits here, and then finds them whole
             if (target / MANIFEST).is_file():
                 with suppress(WeightsError):  # fetched anew below, file by file as needed
                     return verify(target, SEALS.get(entry.name))
-            found = source_of(entry, source)
+            files = source_of(entry, source)
             if not own:
-                _refuse_foreign(found, target)
+                _refuse_foreign(files, target)
             (target / MANIFEST).unlink(missing_ok=True)
-            return _fetch_all(found, target, told)
+            return _fetch_all(files, target, on_bytes)
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error}); choose another --to") from error
 
 
 def _refuse_foreign(source: Source, target: Path) -> None:
-    """Raise WeightsError where a file would be replaced that is neither of these weights nor of a download of them."""
+    """Raise WeightsError if a file would be replaced that no download of these weights wrote."""
     manifest = target / MANIFEST
     if _begun(target).exists() or (manifest.is_file() and source.made(manifest.read_bytes())):
         return
@@ -107,11 +109,11 @@ def _has(path: Path, sha256: str) -> bool:
 
 
 def _begun(target: Path) -> Path:
-    """What a folder holds from the begin of a download to its end."""
+    """The file that marks an unfinished download."""
     return target / (MANIFEST + ".part")
 
 
-def _fetch_all(source: Source, target: Path, told: Told | None) -> Weights:
+def _fetch_all(source: Source, target: Path, on_bytes: OnBytes | None) -> Weights:
     target.mkdir(parents=True, exist_ok=True)
     _begun(target).touch()
     rows = {}
@@ -119,7 +121,7 @@ def _fetch_all(source: Source, target: Path, told: Told | None) -> Weights:
         path = target / relative
         expected = {"bytes": remote.size, "sha256": remote.sha256}
         if not (remote.sha256 and remote.size is not None and fault_of(path, expected) is None):
-            fetch(remote, path, told)
+            fetch(remote, path, on_bytes)
         rows[relative] = {"bytes": path.stat().st_size, "sha256": remote.sha256 or file_sha256(path)}
     refuse_strays(target, rows)
     about = {"name": source.name, **source.about, "files": rows}

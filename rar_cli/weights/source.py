@@ -36,7 +36,7 @@ class Source:
     manifest: bytes | None = None
 
     def made(self, manifest: bytes) -> bool:
-        """Whether that is the manifest of these weights; of a hub, at whatever commit."""
+        """Whether this manifest is of these weights. Weights of a hub may be of any commit."""
         if self.manifest is not None:
             return manifest == self.manifest
         try:

@@ -27,8 +27,8 @@ SLOWEST = 50_000
 WAIT_S = 1.0
 """Before the second attempt; doubled for each further one."""
 
-Told = Callable[[str, int, int | None], None]
-"""Gets (file, bytes so far, bytes in all) during a download."""
+OnBytes = Callable[[str, int, int], None]
+"""Called during a download with (file, bytes so far, bytes in all)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Remote:
     token: str | None = None
 
 
-def fetch(remote: Remote, path: Path, told: Told | None) -> None:
+def fetch(remote: Remote, path: Path, on_bytes: OnBytes | None) -> None:
     """Fetch one file: `.part`, continued where it broke off, checked, renamed. Raises WeightsError, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -49,7 +49,7 @@ def fetch(remote: Remote, path: Path, told: Told | None) -> None:
     wait = WAIT_S
     for attempt in range(TRIES):
         try:
-            _attempt(remote, part, until, told)
+            _attempt(remote, part, until, on_bytes)
             break
         except Fault as fault:
             if fault.code == STALE:
@@ -80,7 +80,7 @@ def read_small(place: str | Path, most: int) -> bytes:
     return bytes(data)
 
 
-def _attempt(remote: Remote, part: Path, until: float, told: Told | None) -> None:
+def _attempt(remote: Remote, part: Path, until: float, on_bytes: OnBytes | None) -> None:
     """Append to `part` what it lacks. Raises Fault where the body ends early or goes on too long."""
     done = part.stat().st_size if part.exists() else 0
     if remote.size is not None and done >= remote.size:
@@ -97,8 +97,8 @@ def _attempt(remote: Remote, part: Path, until: float, told: Told | None) -> Non
                     file.truncate(0)
                     raise Fault(f"the body is longer than the {total} bytes that were promised", again=False)
                 file.write(chunk)
-                if told is not None:
-                    told(part.name.removesuffix(".part"), done, total)
+                if on_bytes is not None:
+                    on_bytes(part.name.removesuffix(".part"), done, total)
     if done < total:
         raise Fault(f"broke off after {done} of {total} bytes")
 

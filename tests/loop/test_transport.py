@@ -2,6 +2,11 @@ import pytest
 import torch
 
 from rar_cli.loop.transport import SOLVERS, on_path, time_grid, transport, velocity_to_target
+from rar_cli.types import SolverKind
+
+
+def test_every_name_of_a_solver_has_its_function():
+    assert list(SOLVERS) == list(SolverKind)
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from rar_cli.synthesis.degradations import degrade
+from rar_cli.synthesis.degradations import PHASES, Phase, degrade
 from rar_cli.synthesis.pixels import quantise
 from rar_cli.synthesis.recipes import Recipe, Step, focused_recipe, random_recipe, stack
 from rar_cli.synthesis.resampling import FILTERS, resized, softened_before, usual_factor
-from rar_cli.types import DEGRADATIONS, Degradation
+from rar_cli.types import DEGRADATIONS, LIGHT, SCENE, Degradation
 
 
 @pytest.fixture
@@ -28,6 +28,10 @@ def test_each_degradation_is_a_seeded_pure_function_within_range(image, name, se
         assert first.max() <= 1
         assert np.array_equal(first, degrade(image, name, severity, seed))
     assert np.array_equal(before, image)
+
+
+def test_the_plans_of_the_policy_know_the_scene_as_the_synthesis_does():
+    assert set(PHASES[Phase.SCENE]) == SCENE >= LIGHT
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)

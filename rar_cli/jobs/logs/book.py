@@ -28,7 +28,7 @@ class Standing(Enum):
 
 @dataclass
 class Stop:
-    """Set by a signal handler; the run finishes the group in hand and leaves."""
+    """Set by a signal handler; the run then finishes its current group and ends."""
 
     signal: int | None = None
 

@@ -145,7 +145,7 @@ def _lines(file: Any) -> Iterator[bytes]:
 
 
 def _cut_half_line(handle: int) -> None:
-    """End the file after its last whole line, reading no more of it than that takes."""
+    """Cut the file after its last whole line. Reads only its end."""
     end = size = os.fstat(handle).st_size
     while end:
         start = max(end - LINE_BYTES, 0)

@@ -11,7 +11,7 @@ from rar_cli.pictures.remote import is_remote
 RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 WINDOWS_LONGEST = 259
-"""Characters of a path, unless the system was told to take longer ones."""
+"""Characters of a path, unless long paths are switched on in the system."""
 
 
 def name_fault(relative: str, target: str, windows: bool = os.name == "nt") -> str | None:

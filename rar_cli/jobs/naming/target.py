@@ -41,7 +41,7 @@ class Target:
 
     @classmethod
     def of(cls, inputs: Sequence[str], output: str, log_path: Path | None = None) -> Target:
-        """The target of a command line; the logs there, and the one that is named, are read."""
+        """The target of a command line. Reads the logs of its folder and the one of --log."""
         if output == STREAM:
             return cls(output, None, None)
         if not output:  # an unset variable of a shell, not the working folder
@@ -54,7 +54,7 @@ class Target:
         return cls(output, root, None if single else root, Known.read(logs))
 
     def log(self, path: Path | None, shard: Shard) -> Path | None:
-        """The log to write: the one that is named, else that of the folder; one file and standard output have none."""
+        """The log to write: that of --log, else that of the folder. One file and standard output have none."""
         if path is not None or self.folder is None:
             return path
         if is_remote(self.folder):

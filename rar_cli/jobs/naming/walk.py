@@ -84,7 +84,7 @@ def find(inputs: Sequence[str], selection: Selection, outside: Path | None = Non
 
 
 def kind_of(mode: int) -> str:
-    """What a file mode stands for, in words."""
+    """The kind of file that a mode means, in words."""
     kinds = {
         stat.S_IFDIR: FOLDER, stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device",
         stat.S_IFCHR: "a device",
@@ -136,11 +136,11 @@ def _walk(folder: Path, selection: Selection, outside: Path | None) -> Iterator[
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, by name. Raises OSError where it cannot be read, or nothing in it can."""
+    """The entries of a folder, sorted by name. Raises OSError if the folder or its entries cannot be read."""
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     if entries and not is_remote(folder):
         with contextlib.suppress(FileNotFoundError):
-            os.lstat(entries[0])  # a folder without execute permission lists names, and lets nobody at them
+            os.lstat(entries[0])  # without execute permission a folder lists names, but they cannot be opened
     return entries
 
 

@@ -36,8 +36,8 @@ from rar_cli.weights.manifest import Weights
 class Options:
     """What changes the bytes of an output, beside input, format and weights.
 
-    devices: kinds of device that share the work, such as cpu or cuda; where there are several, chance says which of
-    them makes a picture.
+    devices: kinds of device that share the work, such as cpu or cuda. If there are several, any of them may restore a
+    picture.
     """
 
     policy: Policy
@@ -86,7 +86,7 @@ class Run:
         self.fingerprint = self.options.fingerprints(self.engine, self.weights)
 
     def do(self, groups: Iterable[Sequence[Job]], ahead: bool = True) -> float:
-        """Read, restore, write and log; returns the seconds once everything in hand is finished.
+        """Read, restore, write and log; returns the seconds once all started pictures are finished.
 
         ahead: read while other pictures are restored; not where a wait for standard input must end with the command.
         """
@@ -120,20 +120,20 @@ class Run:
         self.finish.book.finish(record)
 
     def _restore(self, group: Group) -> Iterator[tuple[PictureRecord, Write | None]]:
-        """One record per item, in order, each with what is still to be written."""
+        """One record per item, in order, each with the function that writes its output, or None."""
         ready = [item for item in group if item.picture is not None]
         started = time.perf_counter()
-        found: dict[int, Outcome | str] = {}
-        for same in _by_size(ready):  # headers lie: what was grouped may differ once it is read
-            found.update(zip(map(id, same), self._outcomes(same), strict=True))
+        outcomes: dict[int, Outcome | str] = {}
+        for same in _by_size(ready):  # a header may lie, so a group may hold several sizes
+            outcomes.update(zip(map(id, same), self._outcomes(same), strict=True))
         seconds = (time.perf_counter() - started) / max(len(ready), 1)
         for item in group:
-            yield self._concluded(item, found.get(id(item)), seconds)
+            yield self._concluded(item, outcomes.get(id(item)), seconds)
 
     def _concluded(
         self, item: Item, outcome: Outcome | str | None, seconds: float
     ) -> tuple[PictureRecord, Write | None]:
-        """An item's record, and what is to be written of it."""
+        """An item's record, and the function that writes its output; None without an output."""
         blank = PictureRecord.of(self._subject(item))
         name = item.job.name
         if item.error is not None:
@@ -165,7 +165,7 @@ class Run:
         """An outcome for each picture, or what went wrong with it; where a batch fails, each one is tried alone."""
         try:
             return self._within_memory(items)
-        except Exception as error:  # whatever one picture does to the networks is no reason to lose the others
+        except Exception as error:  # any fault of one picture, so that the others go on
             if len(items) > 1:
                 return [outcome for item in items for outcome in self._outcomes([item])]
             return [f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"]
@@ -175,7 +175,7 @@ class Run:
         options = self.options
         while True:
             try:
-                # Only `restore` holds the batch, so that it can let go of it once it is encoded.
+                # Only `restore` holds the batch, so that it can free it once it is encoded.
                 return restore(self.engine, self._batch(items), options.policy, options.save_rounds, self.on_pass)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):

@@ -120,7 +120,7 @@ class DistantBook:
         return bool(self._ask("replaces", {"output": output, "there": asdict(there)}))
 
     def announce(self, record: PictureRecord) -> None:
-        """Ask leave for an output; the leader logs it. Raises UsageError where nobody leads any more."""
+        """Ask the leader to log an output before it is shown. Raises UsageError if the leader has died."""
         self._ask("announce", {"record": record.as_dict()})
 
     def finish(self, record: PictureRecord) -> None:

@@ -45,8 +45,8 @@ class Item:
     """A job with what was read of it: a picture, or the error that stopped it.
 
     data, digest: the file's bytes and their SHA-256. stamp: permissions and time of the file they were read from.
-    standing: how its output stands. The picture of one that is not to be made is there only where its group needs it.
-    hollow: bytes and pixels were given up, and are read anew where they are needed after all.
+    standing: how its output stands. If it is done, the picture is read only where its group needs it.
+    hollow: bytes and pixels were dropped to save memory; they are read again when needed.
     """
 
     job: Job
@@ -73,7 +73,7 @@ class Item:
         return read_picture(self.bytes(), self.job.name) if self.hollow else self.picture
 
     def give_up(self) -> None:
-        """Keep all of the picture but bytes and pixels: what a very large one cannot afford."""
+        """Drop bytes and pixels of the picture, to save the memory of a very large one."""
         if self.picture is not None and not self.hollow:
             self.picture, self.hollow = self.picture.hollow, True
             self.data = b"" if self.job.source is not None else self.data
@@ -147,7 +147,7 @@ def read_file(path: Path, name: str) -> tuple[bytes, Stamp | None]:
 
 
 def read_stream(file: IO[bytes], name: str, size: int = 0) -> bytes:
-    """All that a file holds, of `size` bytes where that is known. Raises ImageError where no picture has so many."""
+    """All bytes of a file. size: its length if known. Raises ImageError for more than `MOST_BYTES`."""
     whole = io.BytesIO()
     while size <= MOST_BYTES and (block := file.read(BLOCK_BYTES)):
         whole.write(block)
@@ -158,7 +158,7 @@ def read_stream(file: IO[bytes], name: str, size: int = 0) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a FIFO that nobody writes into is no reason to wait."""
+    """Open a file without waiting for the writer of a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -57,7 +57,7 @@ class Writer:
 
 
 def _written(record: PictureRecord, write: Write | None) -> PictureRecord:
-    """What became of one picture. Raises what ends the run: no room, no log, nobody who reads."""
+    """Write one picture and return its record. Raises errors that end the run: a full disk, no log, a closed pipe."""
     try:
         return record if write is None else write()
     except ImageError as error:
@@ -65,6 +65,6 @@ def _written(record: PictureRecord, write: Write | None) -> PictureRecord:
         return record.failed(str(error) if whole else f"{record.input}: {error}")
     except (UsageError, OSError):
         raise
-    except Exception as error:  # whatever one picture does to an encoder is no reason to lose the others
+    except Exception as error:  # any fault of one picture, so that the others go on
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return record.failed(f"{record.input}: cannot be written ({reason})")

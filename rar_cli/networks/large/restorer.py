@@ -67,14 +67,14 @@ class TransformerRestorer(nn.Module):
         """latent (b, c, h, w), t (b,) in [0, 1], condition (b, n, d) -> velocity (b, c, h, w)."""
         height, width = latent.shape[-2:]
         kind = self.transformer.dtype
-        asked: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             "hidden_states": pad_to_multiple(latent, self.params.multiple).to(kind),
             "encoder_hidden_states": condition.to(kind),
             "timestep": (1.0 - t) * TIME_SCALE,
         }
         if self.pool is not None:
-            asked["pooled_projections"] = self.pool(condition.mean(dim=1)).to(kind)
-        towards_noise = self.transformer(**asked).sample
+            inputs["pooled_projections"] = self.pool(condition.mean(dim=1)).to(kind)
+        towards_noise = self.transformer(**inputs).sample
         return -towards_noise[..., :height, :width].to(latent.dtype)
 
     def let_learn(self, on: bool) -> None:

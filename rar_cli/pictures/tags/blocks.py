@@ -131,15 +131,23 @@ def behind_png(data: bytes) -> bytes:
     return b""
 
 
-def riff_names(data: bytes) -> tuple[set[bytes], bytes]:
-    """(the names of the chunks of a WebP, what follows its last one)."""
-    names, at = set(), 12
-    end = min(8 + int.from_bytes(data[4:8], "little"), len(data))
+def riff_names(webp: bytes) -> set[bytes]:
+    """The names of all chunks of a WebP."""
+    names, at, end = set(), 12, _riff_end(webp)
     while at + 8 <= end:
-        names.add(data[at : at + 4])
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        names.add(webp[at : at + 4])
+        size = int.from_bytes(webp[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
-    return names, data[end:].strip(b"\0\xff")
+    return names
+
+
+def behind_webp(data: bytes) -> bytes:
+    """What follows the last chunk of a WebP."""
+    return data[_riff_end(data) :].strip(b"\0\xff")
+
+
+def _riff_end(webp: bytes) -> int:
+    return min(8 + int.from_bytes(webp[4:8], "little"), len(webp))
 
 
 def density_chunk(dpi: tuple[float, float]) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""What other programs keep in a file for themselves, and no output gets: named for the warnings.
+"""Names the data of other programs in a file, for the warnings. No output gets such data.
 
 Covered: segments of JPEG, chunks of PNG and WebP, tags of the first directory of TIFF. Not covered: makers' notes
 within EXIF, which are kept.
@@ -26,10 +26,10 @@ SEGMENTS = {
     "APP14": (b"Adobe",),
     "COM": (b"",),
 }
-"""Beginnings of the segments that are kept, named elsewhere, or about the old encoding and previews alone."""
+"""Beginnings of segments without a warning here: kept, named elsewhere, or about the old encoding and previews."""
 
 QUALITY_ALONE = 17
-"""Bytes of the longest Ducky segment that says a quality and nothing else."""
+"""Most bytes of a Ducky segment that holds only a quality."""
 
 CHUNKS = NEEDED_CHUNKS | COLOUR_CHUNKS | {
     b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP", b"pHYs", b"caBX", b"tIME", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"iDOT",
@@ -56,6 +56,7 @@ KINDS = {
 """Tags of TIFF that have a name."""
 
 MOST_NAMED = 6
+"""In one warning."""
 
 
 def of_other_programs(image: Image.Image, data: bytes) -> str:
@@ -66,7 +67,7 @@ def of_other_programs(image: Image.Image, data: bytes) -> str:
     elif image.format == "PNG":
         found = sorted(name.decode() for name in chunk_names(data) - CHUNKS if name.isalpha())
     elif image.format == "WEBP":
-        found = sorted(name.decode() for name in riff_names(data)[0] - RIFF if name.isalnum())
+        found = sorted(name.decode() for name in riff_names(data) - RIFF if name.isalnum())
     elif image.format == "TIFF":
         found = [KINDS.get(tag, f"tag {tag}") for tag in sorted(tag_numbers(data) - TAGS)]
     names = list(dict.fromkeys(found))
@@ -75,6 +76,7 @@ def of_other_programs(image: Image.Image, data: bytes) -> str:
 
 
 def _usual(name: str, body: bytes) -> bool:
+    """Whether a segment needs no warning here."""
     plain = name == "APP12" and body.startswith(b"Ducky") and len(body) <= QUALITY_ALONE
     return plain or not body or body.startswith(SEGMENTS.get(name, ()))
 

@@ -66,15 +66,15 @@ class Metadata:
     @property
     def _gamma(self) -> bool:
         """Whether colours look otherwise without their chunks than sRGB does."""
-        told = dict(self.colour)
-        gamma = int.from_bytes(told.get(b"gAMA", b""))
-        plain = self.icc or b"sRGB" in told or gamma in SRGB_GAMMA
-        return b"cICP" in told or (b"gAMA" in told and not plain)
+        chunks = dict(self.colour)
+        gamma = int.from_bytes(chunks.get(b"gAMA", b""))
+        plain = self.icc or b"sRGB" in chunks or gamma in SRGB_GAMMA
+        return b"cICP" in chunks or (b"gAMA" in chunks and not plain)
 
     def lost(self, keeps: tuple[str, ...]) -> list[str]:
         """What a format that keeps just that would lose; density apart, which EXIF holds as well."""
         text = [key for key, _ in self.text if key != "Software"]
-        exif = _told(self.exif) if self.exif else None
+        exif = _valued_tags(self.exif) if self.exif else None
         held: dict[str, object] = {"EXIF": exif, "XMP": self.xmp, "ICC profile": self.icc, "IPTC": self.iptc}
         held |= {"comment": self.comments, "text": text, "gamma": self._gamma}
         return [name for name, block in held.items() if block and name not in keeps]
@@ -124,7 +124,7 @@ def metadata_of(read_exif: Any, info: Mapping[Any, Any], kind: str) -> tuple[Met
 
 
 def _upright_bytes(exif: Image.Exif) -> bytes:
-    """EXIF with orientation 1; a caller's own stays as it is."""
+    """The bytes of EXIF with orientation 1. The object itself keeps its orientation."""
     before = exif.get(ORIENTATION)
     exif[ORIENTATION] = 1
     try:
@@ -136,8 +136,8 @@ def _upright_bytes(exif: Image.Exif) -> bytes:
             exif[ORIENTATION] = before
 
 
-def _told(exif_bytes: bytes) -> set[int]:
-    """Tags of EXIF that a user would miss: not which way is up, and which program wrote it."""
+def _valued_tags(exif_bytes: bytes) -> set[int]:
+    """Tags of EXIF that a user would miss: all but orientation and software."""
     exif = Image.Exif()
     exif.load(exif_bytes)
     return set(exif) - {ORIENTATION, SOFTWARE}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from PIL import Image
 
-from rar_cli.pictures.tags.blocks import behind_jpeg, behind_png, early_chunks, riff_names
+from rar_cli.pictures.tags.blocks import behind_jpeg, behind_png, behind_webp, early_chunks
 from rar_cli.pictures.tags.foreigners import GAIN_MAP, of_other_programs
 from rar_cli.pictures.tags.tiff import directories
 
 MOST_SEARCHED = 65_536
 """Bytes at the beginning of a file of boxes that are searched for its description."""
+
+BEHIND = {"JPEG": behind_jpeg, "PNG": behind_png, "WEBP": behind_webp}
+"""Format -> function that returns what follows the picture."""
 
 PADDING = 64
 """Bytes behind a picture that are no content."""
@@ -36,16 +39,11 @@ def _second_pictures(image: Image.Image, data: bytes) -> str:
     """Of JPEG, PNG and WebP: what lies behind the first; of TIFF: previews and smaller copies."""
     if image.format == "MPO":
         return "second picture in the file (preview, gain map, depth or stereo)"
-    if len(_behind(image, data)) > PADDING:
+    behind = BEHIND.get(image.format or "")
+    if behind is not None and len(behind(data)) > PADDING:
         return "data behind the picture (the film of a motion photo, for instance)"
     inside = image.format == "TIFF" and sum(1 for _ in directories(data)) > 1
     return "smaller copies in the file" if inside else ""
-
-
-def _behind(image: Image.Image, data: bytes) -> bytes:
-    if image.format == "WEBP":
-        return riff_names(data)[1]
-    return {"JPEG": behind_jpeg, "PNG": behind_png}.get(image.format or "", lambda _: b"")(data)
 
 
 def _auxiliary(image: Image.Image, data: bytes) -> list[str]:

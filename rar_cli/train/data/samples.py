@@ -31,9 +31,9 @@ from rar_cli.types import DEGRADATIONS, Degradation
 TINTED = 0.25
 """Share of the grey pictures that are tinted as a whole, grain and all."""
 PLANNED_FROM = 0.05
-"""Severity from which a degradation can be what a plan removes."""
+"""Severity above which a degradation counts as there, for the plan of a first round."""
 UNTOUCHED_DRAWINGS = 0.7
-"""Share of the drawings to which nothing happens."""
+"""Share of the drawings without degradations."""
 
 
 def leave_signals_to_the_run(_: int) -> None:
@@ -62,7 +62,7 @@ class StepBatches(Dataset[Batch]):
         rng = np.random.default_rng([self.config.seed, step, self.rank])
         crops = stage.crops_at(at)
         focused = self._share(stage.focused, step, crops.pictures)
-        rows = [self._sample(crops.context_px, stage, rng, at < focused) for at in range(crops.pictures)]
+        rows = [self._sample(crops.context_px, stage, rng, place < focused) for place in range(crops.pictures)]
         clean, degraded, target, severities, remove = (np.stack(column) for column in zip(*rows, strict=True))
         size = crops.pictures
         t = np.where(rng.random(size) < stage.at_zero, 0.0, rng.random(size)).astype(np.float32)
@@ -70,7 +70,7 @@ class StepBatches(Dataset[Batch]):
         unrolled = np.flatnonzero(rng.permutation(size) < self._share(stage.unrolled, step, size))
         first = remove.copy()
         for place in unrolled:
-            if _drawn(stage.planned, rng):
+            if _happens(stage.planned, rng):
                 first[place] = _first_plan(severities[place], remove[place], rng)
         return Batch(
             clean=_channels_first(clean),
@@ -107,7 +107,7 @@ class StepBatches(Dataset[Batch]):
         if grey and rng.random() < TINTED:
             gamma = tint(rng)
             clean, degraded, target = (image**gamma for image in (clean, degraded, target))
-        if stage.resaved and rng.random() < stage.resaved:
+        if _happens(stage.resaved, rng):
             degraded = resaved(degraded, rng)
         return _packed(clean), _packed(degraded), _packed(target), shot.severities, remove
 
@@ -116,26 +116,27 @@ class StepBatches(Dataset[Batch]):
 
         Settings that a stage leaves at 0 draw no numbers, so that its pictures are what they were without them.
         """
-        if _drawn(stage.drawn, rng):
+        if _happens(stage.drawn, rng):
             return drawing(size_px, rng), _recipe_of_a_drawing(rng), False
         photos = self.holding[size_px]
         scene = crop(photos[int(rng.integers(len(photos)))], size_px, rng)
-        if _drawn(stage.retoned, rng):
+        if _happens(stage.retoned, rng):
             scene = quantise(retoned(scene, rng))
-        if _drawn(stage.dim, rng):
+        if _happens(stage.dim, rng):
             scene = quantise(dimmed(scene, rng))
-        grey = _drawn(stage.grey, rng)
+        grey = _happens(stage.grey, rng)
         if grey:
             scene = greyed(scene)
         recipe = focused_recipe(rng, stage.focus) if focused else random_recipe(rng)
-        if _drawn(stage.lifelike, rng):
+        if _happens(stage.lifelike, rng):
             recipe = recipe.lifelike()
-        if _drawn(stage.camera, rng):
+        if _happens(stage.camera, rng):
             recipe = replace(recipe, camera=Camera.drawn(rng))
         return scene, recipe, grey
 
 
-def _drawn(share: float, rng: Generator) -> bool:
+def _happens(share: float, rng: Generator) -> bool:
+    """True with probability `share`; a share of 0 draws no number."""
     return share > 0 and bool(rng.random() < share)
 
 
@@ -154,7 +155,10 @@ def _keep(rng: Generator) -> set[Degradation]:
 
 
 def _first_plan(severities: NDArray[np.float32], remove: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
-    """A plan of the policy for the round before: one degradation that is there, or all but one; of a stack alone."""
+    """What the round before removed, (degradations,): one degradation that is there, or all but one.
+
+    `remove` itself if fewer than two are there.
+    """
     there = np.flatnonzero(severities * remove > PLANNED_FROM)
     if len(there) < 2:
         return remove

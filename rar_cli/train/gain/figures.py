@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rar_cli.loop.policy import Prices
+from rar_cli.loop.policy import Prices, SimplePolicy
 from rar_cli.networks.gain import GainHeads
 from rar_cli.train.gain.heads import LARGEST_DB, Harvest
 from rar_cli.train.gain.truth import quality_to_score
@@ -25,19 +25,20 @@ HARM_DB = 0.1
 LOST_DB = 0.5
 """A round that lost more than this should be put back."""
 HARM_PRICE_DB, LOSS_WEIGHT = 5.0, 1.5
-"""When prices are chosen: what a share of 1 of harmed pictures costs in dB of the mean (one in a hundred 0.05), and how
-many times what is lost counts beside what is gained."""
+"""For the choice of prices. If all pictures were harmed, the mean would count this many dB less; one in a hundred costs
+0.05 dB. A lost dB weighs this many gained ones."""
 RISKS, ROUND_PRICES_DB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), (0.05, 0.1, 0.2, 0.3, 0.5)
-CLEAR = 0.1
-"""Severity up to which "accept or remove everything" leaves a picture alone."""
 
 Pick = Callable[[NDArray[np.int64]], int | None]
-"""Numbers of the moves tried on one input -> the one that is made, or none."""
+"""Numbers of the moves tried on one input -> the chosen one, or None."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What heads say of every move of a harvest, in dB: of its plan, and of the pair of states it leads between."""
+    """Outputs of the heads for a harvest. mean, low, found: (moves,) in dB, of the plan and of the pair of states.
+
+    score: (states,) in [0, 100].
+    """
 
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -46,7 +47,7 @@ class Said:
 
     @property
     def verdict(self) -> NDArray[np.float64]:
-        """What each round gained, as `GainPolicy.found` has it."""
+        """Gain of each round in dB, as in `GainPolicy.found`."""
         return (self.found + self.mean) / 2
 
 
@@ -78,6 +79,7 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
     worst = harvest["severities"].amax(1).numpy()[harvest["before"].numpy()]
 
     judged = (harvest["after"] >= 0).numpy() & (said.verdict < 0)
+    clear = SimplePolicy().clear
 
     def everything(moves: NDArray[np.int64]) -> int:
         return int(moves[whole[moves]][0])
@@ -87,7 +89,7 @@ def policies(harvest: Harvest, said: Said, prices: Prices) -> dict[str, Pick]:
 
     return {
         "remove everything once": everything,
-        "accept or remove everything": lambda moves: everything(moves) if worst[moves[0]] > CLEAR else None,
+        "accept or remove everything": lambda moves: everything(moves) if worst[moves[0]] > clear else None,
         "expected gain": best(worth),
         "expected gain, verified": lambda moves: None if (move := best(worth)(moves)) is None or judged[move] else move,
         "best of the plans tried": best(gain),
@@ -171,7 +173,7 @@ def _share(of: NDArray[np.bool_]) -> float:
 
 
 def scores(harvest: Harvest, said: Said, tested: Tensor) -> dict[str, object]:
-    """Rank correlation of the score with its truth, over inputs and restored pictures; what clean pictures score."""
+    """Rank correlation and mean error of the score, over inputs and restored pictures; scores of clean pictures."""
     chosen = tested.numpy()
     truth = quality_to_score(harvest["quality_db"].double()).numpy()
     clean = chosen & (harvest["depth"] == 0).numpy()

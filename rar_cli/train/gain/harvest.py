@@ -33,11 +33,11 @@ from rar_cli.types import ALL, DEGRADATIONS, Assessment, Plan
 PLANS = 3
 """Plans tried on each input: everything, and others drawn from the candidates."""
 FURTHER_ODDS = (1.0, 0.5, 0.15)
-"""Of a second round, of another one from elsewhere, and of a third."""
+"""Probabilities of a second round, of another one after a different plan, and of a third."""
 EVERYTHING_ODDS = 0.45
-"""Of removing everything in a further round."""
+"""Probability that a further round removes everything."""
 STRENGTHS = (0.25, 0.5, 0.75)
-"""A fraction that each plan of the first round is also tried at, which costs nothing but decoding."""
+"""Each plan of the first round is also tried at one of these, which costs only decoding."""
 SHARD = 240
 """Pictures in a shard."""
 
@@ -86,9 +86,9 @@ class State:
 def harvest(
     engine: Engine, batches: Batches, out: Path, over: Callable[[], bool], say: Callable[[str], None], origin: str = ""
 ) -> int:
-    """Fill `out` with shards until `over()`; returns the number of pictures. What is there is not made again.
+    """Fill `out` with shards until `over()`; returns the number of pictures. Shards that are there are kept.
 
-    origin: of what it is made. Raises UsageError where `out` holds a harvest of another origin.
+    origin: hash of weights and photographs. Raises UsageError where `out` holds a harvest of another origin.
     """
     out.mkdir(parents=True, exist_ok=True)
     there = sorted(out.glob("shard-*.safetensors"))
@@ -143,7 +143,7 @@ class _Trial:
         shard.sources += [tried.source for tried in batch]
 
     def run(self) -> None:
-        """Several plans for the inputs, and further rounds from what some of them left."""
+        """Several plans for the inputs, then further rounds after some of them."""
         begin = self._state(self.engine.encode(self.image), self.image, 0)
         tried = [self._drawn(begin, everything=0.0) for _ in range(PLANS - 1)]
         plans = [[Plan()] * len(self.pictures), *tried]
@@ -154,7 +154,7 @@ class _Trial:
                 self._further(begin, ends[at], plans[at])
 
     def _further(self, begin: State, state: State, plans: Sequence[Plan]) -> None:
-        """A second round, with memory of what was removed where everything was; sometimes a third."""
+        """A second round, sometimes a third. Memory goes on after a plan that removed everything."""
         origin = _origin(plans, state.latent, begin.latent)
         second = self._drawn(state, EVERYTHING_ODDS)
         after = self._move(state, second, origin, 2)
@@ -162,7 +162,7 @@ class _Trial:
             self._move(after, self._drawn(after, EVERYTHING_ODDS), _origin(second, after.latent, origin), 3)
 
     def _drawn(self, state: State, everything: float) -> list[Plan]:
-        """A plan for each picture, of the candidates for what is seen of it."""
+        """A plan for each picture at random: everything with that probability, else one of its candidates."""
         drawn = []
         for look in looks_of(state.assessment):
             others = [plan for plan in candidates(look, ALL, (1.0,)) if plan.remove != ALL]
@@ -208,6 +208,6 @@ class _Trial:
 
 
 def _origin(plans: Sequence[Plan], latent: Tensor, before: Tensor) -> Tensor:
-    """What memory begins with after some plans: the latent they led to where they restart it, else what it was."""
+    """The latent that memory begins with after some plans: `latent` where they restart memory, else `before`."""
     restart = torch.tensor([plan.restart for plan in plans], device=latent.device)[:, None, None, None]
     return torch.where(restart, latent, before)

@@ -14,16 +14,19 @@ from rar_cli.synthesis.compression import recompress
 from rar_cli.synthesis.pixels import Image, quantise
 
 MID = 0.4
-"""Tone at which the noise's standard deviation is drawn, in levels of 255, evenly by its logarithm."""
+"""Tone in [0, 1] whose noise has the drawn standard deviation."""
 SIGMAS = (0.6, 18.0)
+"""Standard deviations in levels of 255, drawn evenly by their logarithm."""
 GAMMAS = (1.8, 2.6)
+"""Exponents from tones to light."""
 DIM = (1.0, 1.7)
 """Exponents of light that make a scene dim. What is bright stays bright, as in dim photographs."""
 QUALITIES = (82, 100)
+"""Of JPEG; the upper end is not drawn."""
 
 
 def noisy_pair(image: Image, rng: Generator) -> tuple[Image, Image]:
-    """Clean (h, w, 3) in [0, 1] -> the same scene with noise, and as the same camera shows it without."""
+    """Clean (h, w, 3) in [0, 1] -> (with noise, reference), both by the same camera and in [0, 1]."""
     gamma = float(rng.uniform(*GAMMAS))
     light = image**gamma
     if rng.random() < 0.5:  # dim by nature; a picture without any light part would lack exposure
@@ -41,13 +44,13 @@ def noisy_pair(image: Image, rng: Generator) -> tuple[Image, Image]:
 
 
 def _spread(light: Image, gamma: float, rng: Generator) -> Image:
-    """Standard deviation by the light, 1 at the middle tone: a part is of photons, the rest of reading."""
+    """light (h, w, 3) -> standard deviation, 1 at `MID`. Photons cause a share of the variance, reading the rest."""
     share = rng.uniform(0.1, 1.0)
     return np.sqrt(1.0 - share + share * light / np.float32(MID**gamma)).astype(np.float32)
 
 
 def _field(shape: tuple[int, int], rng: Generator) -> Image:
-    """(h, w) -> (h, w, 3) of standard deviation about 1: fine, clustered or blotchy, alike or not in the colours."""
+    """(h, w) -> noise (h, w, 3) of standard deviation about 1: fine or blotchy, with or without correlated colours."""
     white = rng.standard_normal((*shape, 3), np.float32)
     if rng.random() < 0.7:
         white = _blurred(white, float(rng.uniform(0.3, 1.4)))
@@ -65,7 +68,11 @@ def _blurred(field: Image, sigma_px: float) -> Image:
 
 
 class _Finish:
-    """What a camera does to a picture before it is written: denoise, sharpen; the same with and without noise."""
+    """The denoising and sharpening of one camera.
+
+    smoothing: 0 bilateral, 1 median, 2 of colours alone, 3 Gaussian, -1 none. strength of the smoothing and share of it
+    that is mixed in: both in [0, 1]. sharpening: 0 is none.
+    """
 
     def __init__(self, smoothing: int, strength: float, share: float, sharpening: float, radius_px: float) -> None:
         self.smoothing, self.strength, self.share = smoothing, strength, np.float32(share)
@@ -73,14 +80,14 @@ class _Finish:
 
     @classmethod
     def drawn(cls, rng: Generator) -> _Finish:
-        """Half of the cameras don't denoise, half don't sharpen."""
+        """A camera at random: half of them denoise, half sharpen."""
         smoothing = int(rng.integers(4)) if rng.random() < 0.5 else -1
         sharpening = rng.uniform(0.1, 1.0) if rng.random() < 0.5 else 0.0
         strength, share, radius = rng.uniform(0.0, 1.0), rng.uniform(0.3, 1.0), rng.uniform(0.5, 1.5)
         return cls(smoothing, float(strength), float(share), float(sharpening), float(radius))
 
     def __call__(self, image: Image) -> Image:
-        """(h, w, 3) in [0, 1] -> the same."""
+        """(h, w, 3) in [0, 1] -> denoised and sharpened, in [0, 1]."""
         if self.smoothing >= 0:
             image = image + self.share * (self._smoothed(image) - image)
         if self.sharpening > 0.0:

@@ -27,18 +27,18 @@ SIDES = (128, 192, 256, 256, 320, 320, 320, 384, 512)
 """Sides of the pictures in px, as often as they stand here; a batch has one, of photographs that are large enough."""
 BATCH_PIXELS = 300_000
 UNDER_EXPOSED = (0.2, 0.9)
-"""Severities of light that a camera lacks, in about 1.5 to 5 stops: less may be meant."""
+"""Severities of under-exposure, about 1.5 to 5 stops. A darkness below them may be intended."""
 RETONED = 0.25
-"""Share of photographs of another exposure, gamma, contrast or colour: dim and pale scenes are clean."""
+"""Share of photographs whose exposure, gamma, contrast or colour is changed, because dim and pale scenes are clean."""
 
 OFTEN = {Degradation.LOW_LIGHT: 3.0, Degradation.RAIN: 2.0, Degradation.HAZE: 1.5, Degradation.SNOW: 1.5}
-"""How many times as often as the others a degradation comes alone: heads mistake these for scenes."""
+"""Weights of single degradations, 1 for all others. Heads confuse these with the scene, so they come more often."""
 SINGLY = np.asarray([OFTEN.get(degradation, 1.0) for degradation in DEGRADATIONS])
 SINGLY /= SINGLY.sum()
 
 Photo = NDArray[np.uint8]
 Degrading = Callable[[Image, Generator], tuple[Image, Image, str]]
-"""Clean image (h, w, 3) in [0, 1] -> degraded, reference, kind."""
+"""Clean image (h, w, 3) in [0, 1] -> (degraded, reference, name of the kind)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Tried:
 
 
 def pictures(photos: Sequence[Photo], first: int, seed: int = 0) -> Iterator[list[Tried]]:
-    """Batches of one size from picture number `first` on, without end; a number always makes the same picture."""
+    """Endless batches of one size, from picture number `first` on. A number always makes the same picture."""
     short = np.asarray([min(photo.shape[:2]) for photo in photos])
     sides = [side for side in SIDES if side <= short.max()] or [int(short.max())]
     while True:
@@ -76,7 +76,7 @@ def _tried(photos: Sequence[Photo], places: NDArray[np.int64], side: int, number
 
 
 def clean(image: Image, rng: Generator) -> tuple[Image, Image, str]:
-    """As it is."""
+    """Without any change."""
     return image, image, "clean"
 
 
@@ -86,7 +86,7 @@ def fine(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 
 def drawn(image: Image, rng: Generator) -> tuple[Image, Image, str]:
-    """No photograph; three in ten compressed or noisy."""
+    """A drawing instead of the photograph; three in ten are compressed or noisy."""
     sheet = drawing(image.shape[0], rng)
     if rng.random() < 0.7:
         return sheet, sheet, "drawn"
@@ -154,6 +154,7 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, grainy, single, stacked, mixed, others)
 ODDS = (0.15, 0.08, 0.04, 0.13, 0.14, 0.19, 0.13, 0.10, 0.08)
+"""Weights of the kinds, in their order."""
 
 
 def _by_recipe(

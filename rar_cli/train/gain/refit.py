@@ -14,6 +14,7 @@ import torch
 from rar_cli.engine.engine import Engine
 from rar_cli.engine.options import EngineOptions
 from rar_cli.errors import UsageError
+from rar_cli.loop.policy import Prices
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.gain import GainHeads
 from rar_cli.networks.model import Rar
@@ -26,9 +27,7 @@ from rar_cli.train.run.ledger import Ledger
 from rar_cli.weights.manifest import write_manifest
 
 WIDTH, MEMBERS = 80, 1
-"""What fits into 25 MB beside the networks."""
-NAMED_DB = 2.0
-"""What `--only` lowers the price of a round by."""
+"""Size of the heads, so that all weights fit into 25 MB."""
 VALID_SHARE = 0.2
 LICENCE = "the terms of the photographs it was trained on"
 
@@ -116,7 +115,7 @@ def fitted(
     fit_heads(heads, gathered, everything if valid else ~tested, onward=onward, on_each=on_each)
     said = said_by(heads, judged)
     if not onward:
-        grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), NAMED_DB)
+        grown.prices = chosen_prices(judged, said, inputs_of(judged, tested), Prices().named_db)
     found = figures(judged, said, tested, grown.prices)
     ledger = Ledger(out / "training.jsonl")
     ledger.write("gain", pictures=len(gathered.kinds), prices=asdict(grown.prices), figures=_plain(found))

@@ -17,10 +17,11 @@ def psnr_db(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def quality_db(image: Tensor, reference: Tensor) -> Tensor:
-    """The same after the best gain and offset of each channel: structure, noise, sharpness and artefacts count, how
-    bright and how tinted a scene was does not, for nobody can know it.
+    """PSNR (b,) of images (b, 3, h, w) in dB, at most `MOST_DB`, after the best gain and offset of each channel.
 
-    What an affine fit of the reference leaves unexplained counts at the reference's contrast.
+    Structure, noise, sharpness and artefacts count. Brightness and tint do not, because a picture does not show how
+    bright and tinted its scene was. The error is the part that an affine fit of the reference leaves unexplained, at
+    the contrast of the reference.
     """
     x, y = (each.clamp(0, 1).flatten(2) for each in (image, reference))
     x_centred, y_centred = (each - each.mean(2, keepdim=True) for each in (x, y))
