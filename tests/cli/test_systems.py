@@ -102,6 +102,17 @@ def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, 
         plan(*given)
 
 
+def test_outputs_that_differ_in_the_composition_of_letters_clash_where_case_is_folded(tmp_path, monkeypatch):
+    for name in ("one/\u00e9.png", "two/e\u0301.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    given = ([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection())
+    assert len(plan(*given)) == 2
+    monkeypatch.setattr("rar_cli.jobs.naming.plan.folds_case", lambda path: True)
+    with pytest.raises(UsageError, match="would both become"):
+        plan(*given)
+
+
 def test_workers_can_be_spawned():
     """What is handed to a worker of another process can be pickled: no lambda, no open file."""
     import pickle

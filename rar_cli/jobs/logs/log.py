@@ -76,8 +76,8 @@ class Known:
     """Outputs that logs know, by their bytes. Folders and working directories do not count.
 
     made: rar wrote these very bytes. A copy of a photograph that was left alone is the user's bytes as well, so that
-    for these the name of the file counts too. finished: of this input, with these options. Records of rar 0.1 and before have
-    no SHA-256 of the output: of these, output path and size count instead.
+    for these the name of the file counts too. finished: of this input, with these options. Records of rar 0.1 and
+    before have no SHA-256 of the output: of these, output path and size count instead.
     """
 
     def __init__(self) -> None:
