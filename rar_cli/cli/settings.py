@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from rar_cli.cli.options import names_a_path
 from rar_cli.errors import UsageError
 
 PREFIX = "RAR_"
@@ -49,6 +50,8 @@ class Option:
 
     def check(self, value: Any, where: str) -> None:
         """Raise UsageError for a value that the option cannot have. where: the setting, for the message."""
+        if value == "" and names_a_path(self.command, self.parameter):
+            raise UsageError(f"{where.strip()} is empty; name a file or a folder")
         try:
             self.parameter.process_value(typer.Context(self.command), value)
         except typer.BadParameter as error:

@@ -382,3 +382,36 @@ def test_json_of_another_program_is_no_round_log(rar, folder, tmp_path):
     before = notes.read_text()
     assert "is not a round log" in rar("restore", folder, tmp_path / "o", *ALWAYS, "--log", notes, code=2).stderr
     assert notes.read_text() == before
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(rar, folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    out = tmp_path / "out"
+    for words in (("--log", folder / "a.png"), ("--log", tmp_path / "notes.txt"), ("--only", "rain", "--keep", "rain")):
+        result, planned = (rar("restore", folder, out, *words, *more, code=2) for more in ((), ("--dry-run",)))
+        assert planned.stderr == result.stderr
+        assert planned.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("download-weights", "rar-s", "--to", ""), ("bench", "--plots", ""), ("bench", ""), ("bench", "--data="),
+        ("train", "--data", "", "--out", "x"), ("restore", "in", "o", "--log="),
+    ],
+)  # fmt: skip
+def test_an_empty_option_is_not_the_working_folder(rar, tmp_path, monkeypatch, words):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert "is empty" in rar(*words, code=2).stderr
+    assert list(here.iterdir()) == []
+
+
+def test_an_empty_setting_is_not_the_working_folder(rar, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RAR_TO", "")
+    assert "RAR_TO = is empty" in rar("download-weights", "rar-s", code=2).stderr
+    assert list(here.iterdir()) == []
