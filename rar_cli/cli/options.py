@@ -69,7 +69,8 @@ class WithNames(TyperCommand):
 def names_a_path(command: Any, parameter: Any) -> bool:
     """Whether the values of an option are files or folders, as the command's function declares them."""
     hint = get_type_hints(command.callback).get(parameter.name)
-    return Path in (hint, *get_args(hint))
+    kinds = (hint, *get_args(hint))
+    return any(Path in (kind, *get_args(kind)) for kind in kinds)
 
 
 class WithOutput(WithNames):

@@ -50,7 +50,7 @@ class Option:
 
     def check(self, value: Any, where: str) -> None:
         """Raise UsageError for a value that the option cannot have. where: the setting, for the message."""
-        if value == "" and names_a_path(self.command, self.parameter):
+        if value in ("", [""]) and names_a_path(self.command, self.parameter):
             raise UsageError(f"{where.strip()} is empty; name a file or a folder")
         try:
             self.parameter.process_value(typer.Context(self.command), value)
