@@ -145,9 +145,10 @@ def _where_possible(stamp: Stamp | None = None, loss: str = "") -> Iterator[None
             stamp.lost.append(loss)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written below a folder; what a living one writes stays."""
-    for leftover in folder.rglob(f"{PREFIX}{'[0-9a-f]' * 2 * RANDOM_BYTES}{SUFFIX}"):
+def sweep(folder: Path, deep: bool = True) -> None:
+    """Remove what killed runs left half-written in a folder; what a living one writes stays. deep: and below it."""
+    find = folder.rglob if deep else folder.glob
+    for leftover in find(f"{PREFIX}{'[0-9a-f]' * 2 * RANDOM_BYTES}{SUFFIX}"):
         with contextlib.suppress(OSError), _unused(leftover) as unused:
             if unused:
                 leftover.unlink(missing_ok=True)

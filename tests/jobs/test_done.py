@@ -316,3 +316,13 @@ def test_a_log_whose_last_line_lost_its_end_keeps_that_record(rar, folder, tmp_p
     for _ in range(2):
         assert "3 skipped" in rar("restore", folder, out, *ALWAYS).stdout
     assert len(records(out)) == 3
+
+
+def test_what_a_killed_run_of_one_file_left_goes_with_the_next_one(rar, folder, tmp_path):
+    out, leftover = tmp_path / "out", ".rar-0123456789abcdef.part"
+    for place in (out, out / "deeper"):
+        place.mkdir()
+        (place / leftover).write_bytes(b"half")
+    rar("restore", folder / "a.png", out / "x.png", *ALWAYS)
+    assert sorted(path.name for path in out.iterdir()) == ["deeper", "x.png"]
+    assert (out / "deeper" / leftover).exists()
