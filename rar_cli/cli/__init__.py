@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from rar_cli.cli import assess, bench, restore, train, weights
 from rar_cli.cli.guard import guarded, ready_streams
-from rar_cli.cli.options import WithOutput, examples
+from rar_cli.cli.options import WithNames, WithOutput, examples
 from rar_cli.cli.settings import VALUE_ERROR, settings_here
 from rar_cli.report.text import printable
 from rar_cli.version import __version__
@@ -96,16 +96,19 @@ app.command(
 )(restore.restore_command)
 app.command(
     name="assess",
+    cls=WithNames,
     epilog=examples(
         "rar assess photo.jpg --explain", "rar assess scans --recursive --json", "rar assess in --fail-under 60"
     ),
 )(assess.assess_command)
 app.command(
     name="bench",
+    cls=WithNames,
     epilog=examples("rar bench", "rar bench stacked --data photographs", "rar bench --degraded bad --reference good"),
 )(bench.bench_command)
 app.command(
     name="train",
+    cls=WithNames,
     epilog=examples(
         "rar train --data photographs --out mine --hours 2",
         "rar train --data photographs --out mine --resume",
@@ -114,5 +117,6 @@ app.command(
 )(train.train_command)
 app.command(
     name="download-weights",
+    cls=WithNames,
     epilog=examples("rar download-weights --list", "rar download-weights rar-l", "rar download-weights rar-s --verify"),
 )(weights.download_command)

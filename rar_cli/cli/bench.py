@@ -18,6 +18,7 @@ from rar_cli.cli.options import (
     WeightsOption,
 )
 from rar_cli.cli.printing import print_bench
+from rar_cli.errors import UsageError
 from rar_cli.types import TILE_PX
 
 
@@ -74,6 +75,8 @@ def bench_command(
         from rar_cli.jobs.naming.names import BENCH, REPORT, Claim, check, check_plots
         from rar_cli.jobs.request import Request
 
+        if suite == "":
+            raise UsageError("SUITE is empty; name a suite or a folder, or leave it out for the samples")
         if plots is not None:
             require()
             check_plots(plots, [f"{name}.{kind}" for name in ("rounds", "bars", "time") for kind in KINDS])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -38,7 +39,27 @@ class Format(StrEnum):
     TIFF = "tiff"
 
 
-class WithOutput(TyperCommand):
+class WithNames(TyperCommand):
+    """A command that takes no empty text for a file or a folder: that is an unset variable, not the working folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As in Typer, with an error where an option of a file is empty."""
+        options = {name for parameter in self.params if names_a_path(self, parameter) for name in parameter.opts}
+        for before, word in zip(["", *args], args, strict=False):
+            name = before if word == "" else word.removesuffix("=")
+            if name in options and word in {"", f"{name}="} and not ctx.resilient_parsing:
+                raise typer.BadParameter("is empty; name a file or a folder", ctx, None, name)
+        return super().parse_args(ctx, args)
+
+
+def names_a_path(command: Any, parameter: Any) -> bool:
+    """Whether the values of an option are files or folders, as the command's function declares them."""
+    hint = get_type_hints(command.callback).get(parameter.name)
+    kinds = (hint, *get_args(hint))
+    return any(Path in (kind, *get_args(kind)) for kind in kinds)
+
+
+class WithOutput(WithNames):
     """A command of INPUT... OUTPUT, with a clear error if OUTPUT is missing."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from rar_cli.cli.options import names_a_path
 from rar_cli.errors import UsageError
 
 PREFIX = "RAR_"
@@ -52,6 +53,8 @@ class Option:
 
     def check(self, value: Any, setting: str) -> None:
         """Raise UsageError for a value that the option cannot have. setting: text for the message."""
+        if value in ("", [""]) and names_a_path(self.command, self.parameter):
+            raise UsageError(f"{setting.strip()} is empty; name a file or a folder")
         try:
             self.parameter.process_value(typer.Context(self.command), value)
         except typer.BadParameter as error:

@@ -8,6 +8,7 @@ from functools import cache
 
 from rar_cli.errors import ImageError
 from rar_cli.jobs.logs.book import OwnBook, Standing
+from rar_cli.jobs.naming import names
 from rar_cli.jobs.naming.plan import Job
 from rar_cli.jobs.naming.target import Target
 from rar_cli.jobs.request import Request, engine_of, weights_of
@@ -17,7 +18,12 @@ from rar_cli.pictures.images import sha256
 
 
 def preview(jobs: Sequence[Job], request: Request, target: Target) -> Iterator[tuple[Job, Standing]]:
-    """Each job with how its output stands. The model is loaded only where an earlier run must be compared."""
+    """Each job with how its output stands. The model is loaded only where an earlier run must be compared.
+
+    Raises UsageError where the run itself would refuse its options or the names of its files.
+    """
+    _ = request.bounds
+    names.check_run(jobs, target.claims(request), target.rounds if request.save_rounds else None)
     book = OwnBook(target.known, None, lambda record: None, request.overwrite)
 
     @cache

@@ -25,6 +25,7 @@ from rar_cli.jobs.stream.reading import groups_of
 from rar_cli.jobs.stream.sinks import sink_for
 from rar_cli.jobs.stream.watch import Watch
 from rar_cli.jobs.stream.workers import over_devices, over_ray
+from rar_cli.pictures.files import sweep
 from rar_cli.pictures.remote import is_remote
 from rar_cli.report.gallery import MOST, Gallery
 from rar_cli.report.record import PictureRecord
@@ -87,6 +88,8 @@ class Session:
         with ExitStack() as stack:
             if target.folder is not None and not is_remote(target.folder):
                 stack.enter_context(lock.held(target.folder, request.shard))
+            elif target.root is not None and not is_remote(target.root):
+                sweep(target.root, deep=False)  # of one file: its folder may hold anything below it
             path = target.log(request.log, request.shard)
             round_log = None if path is None else stack.enter_context(log.RoundLog(path))
             book = OwnBook(target.known, round_log, self.reporter, request.overwrite)

@@ -90,14 +90,17 @@ def write_part(module: Any, folder: Path, dtype: torch.dtype) -> None:
 
 
 def load_part(module: nn.Module, folder: Path) -> None:
-    """Fill a part with the tensors of its folder, as float32. Raises ValueError where one is missing or not finite."""
+    """Fill a part with the tensors of its folder, as float32. Raises ValueError where one is missing or not finite.
+
+    The tensors are copies: those of `load_file` are windows on the file, which may be changed or cut in mid-run.
+    """
     tensors = load_file(folder / "model.safetensors")
     expected = set(_own(module))
     if set(tensors) != expected:
         missing, odd = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
         faults = [f"Missing key {name}" for name in missing[:2]] + [f"Unexpected key {name}" for name in odd[:2]]
         raise ValueError(f"config and tensors do not match: {', '.join(faults)}")
-    module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False, assign=True)
+    module.load_state_dict({k: v.to(torch.float32, copy=True) for k, v in tensors.items()}, strict=False, assign=True)
     for name, tensor in module.state_dict().items():
         if not _finite(tensor):
             raise ValueError(f"{folder.name}: {name} holds NaN or infinity")

@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,20 @@ RANDOM_BYTES = 8
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
 """Errors after which no other file can be written either."""
 
+UNABLE = {errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+"""Errors of a file system that does not have what is asked for: FAT, network shares, some clusters."""
+
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a restored file keeps of the file it was made of: permissions and time of change."""
+    """What a restored file keeps of the file it was made of: permissions and time of change.
+
+    lost: what the file system did not take of it, in words.
+    """
 
     mode: int
     modified_ns: int
+    lost: list[str] = field(default_factory=list, compare=False)
 
     @classmethod
     def of(cls, about: os.stat_result) -> Stamp:
@@ -73,7 +80,8 @@ def _write_locally(data: bytes, path: Path, stamp: Stamp | None, ready: Callable
     try:
         with os.fdopen(handle, "wb") as file:
             if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with _where_possible():  # without locks, `sweep` finds none to take, and lets the file be
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.write(data)
             file.flush()
             _stamp(temporary, stamp)
@@ -117,14 +125,30 @@ def _temporary(folder: Path) -> tuple[int, str]:
 
 
 def _stamp(temporary: str, stamp: Stamp | None) -> None:
-    if stamp is not None:
+    if stamp is None:
+        return
+    with _where_possible(stamp, "permissions not kept: the file system of the output takes none"):
         os.chmod(temporary, stamp.mode)
+    with _where_possible(stamp, "time of change not kept: the file system of the output takes none"):
         os.utime(temporary, ns=(stamp.modified_ns, stamp.modified_ns))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written below a folder; what a living one writes stays."""
-    for leftover in folder.rglob(f"{PREFIX}{'[0-9a-f]' * 2 * RANDOM_BYTES}{SUFFIX}"):
+@contextlib.contextmanager
+def _where_possible(stamp: Stamp | None = None, loss: str = "") -> Iterator[None]:
+    """Go on where a file system has no such thing, and note the loss."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        if stamp is not None:
+            stamp.lost.append(loss)
+
+
+def sweep(folder: Path, deep: bool = True) -> None:
+    """Remove what killed runs left half-written in a folder; what a living one writes stays. deep: and below it."""
+    find = folder.rglob if deep else folder.glob
+    for leftover in find(f"{PREFIX}{'[0-9a-f]' * 2 * RANDOM_BYTES}{SUFFIX}"):
         with contextlib.suppress(OSError), _unused(leftover) as unused:
             if unused:
                 leftover.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ def _refuse_foreign(source: Source, target: Path) -> None:
     if _begun(target).exists() or (manifest.is_file() and source.made(manifest.read_bytes())):
         return
     right = {name for name, each in source.files.items() if each.sha256 and _has(target / name, each.sha256)}
-    for relative in (MANIFEST, *source.files):
+    for relative in (MANIFEST, *source.files, *(f"{name}.part" for name in source.files)):
         if relative not in right and os.path.lexists(target / relative):
             raise WeightsError(f"{target / relative}: is not of {source.name}, and stays; choose another --to")
 

@@ -1,17 +1,21 @@
 """Windows and macOS, as far as they can be proved here."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from rar_cli.cli import app
 from rar_cli.errors import UsageError
 from rar_cli.jobs.naming.plan import Naming, plan
 from rar_cli.jobs.naming.portable import folds_case, name_fault
 from rar_cli.jobs.naming.walk import Selection
-from rar_cli.pictures.files import write_bytes
+from rar_cli.pictures.files import Stamp, write_bytes
 from tests.conftest import ROOT
 
 HIDDEN = """
@@ -98,6 +102,17 @@ def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, 
         plan(*given)
 
 
+def test_outputs_that_differ_in_the_composition_of_letters_clash_where_case_is_folded(tmp_path, monkeypatch):
+    for name in ("one/\u00e9.png", "two/e\u0301.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    given = ([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection())
+    assert len(plan(*given)) == 2
+    monkeypatch.setattr("rar_cli.jobs.naming.plan.folds_case", lambda path: True)
+    with pytest.raises(UsageError, match="would both become"):
+        plan(*given)
+
+
 def test_workers_can_be_spawned():
     """What is handed to a worker of another process can be pickled: no lambda, no open file."""
     import pickle
@@ -110,3 +125,33 @@ def test_workers_can_be_spawned():
 
     make = partial(make_run, Request(), Target.of(["a"], str(Path("out")), None))
     assert pickle.loads(pickle.dumps(make)).args[0] == Request()
+
+
+@pytest.mark.parametrize("missing", ["chmod", "utime", "flock", "link"])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.ENOTSUP])
+def test_file_systems_without_permissions_times_or_locks_get_their_outputs(tmp_path, monkeypatch, missing, code):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl if missing == "flock" else os, missing, refuse)
+    stamp = Stamp(0o640, 10**18)
+    write_bytes(b"x", tmp_path / "x", stamp, lambda: False)
+    assert (tmp_path / "x").read_bytes() == b"x"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert len(stamp.lost) == (missing in {"chmod", "utime"})
+
+
+def test_what_a_file_system_does_not_take_is_said_once(folder, tmp_path, monkeypatch, weights_dir):
+    def refuse(path, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    words = ["restore", str(folder), str(tmp_path / "out"), "--max-rounds", "0", "--weights", str(weights_dir)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    said = "could not keep all: permissions not kept: the file system of the output takes none (3 pictures)"
+    assert said in result.stderr
+    log = [json.loads(line) for line in (tmp_path / "out" / "rounds.jsonl").read_text().splitlines()]
+    assert all("permissions" in record["warnings"][-1] for record in log)

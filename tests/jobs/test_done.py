@@ -306,3 +306,23 @@ def test_one_file_as_output_is_known_by_a_named_log_alone(rar, folder, tmp_path)
 def test_the_log_of_this_version_says_so(rar, folder, tmp_path):
     rar("restore", folder, tmp_path / "out", *ALWAYS)
     assert {(r["schema"], r["version"]) for r in records(tmp_path / "out")} == {(1, __version__)}
+
+
+def test_a_log_whose_last_line_lost_its_end_keeps_that_record(rar, folder, tmp_path):
+    out = tmp_path / "out"
+    rar("restore", folder, out, *ALWAYS)
+    log = out / "rounds.jsonl"
+    log.write_bytes(log.read_bytes().rstrip(b"\n"))  # as an editor saves it
+    for _ in range(2):
+        assert "3 skipped" in rar("restore", folder, out, *ALWAYS).stdout
+    assert len(records(out)) == 3
+
+
+def test_what_a_killed_run_of_one_file_left_goes_with_the_next_one(rar, folder, tmp_path):
+    out, leftover = tmp_path / "out", ".rar-0123456789abcdef.part"
+    for place in (out, out / "deeper"):
+        place.mkdir()
+        (place / leftover).write_bytes(b"half")
+    rar("restore", folder / "a.png", out / "x.png", *ALWAYS)
+    assert sorted(path.name for path in out.iterdir()) == ["deeper", "x.png"]
+    assert (out / "deeper" / leftover).exists()

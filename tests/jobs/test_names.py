@@ -360,3 +360,58 @@ def test_an_empty_name_is_not_the_working_folder(rar, folder, tmp_path, monkeypa
     result = rar(*(folder if word == "in" else word for word in words), code=2)
     assert "is empty; name a file or a folder" in result.stderr
     assert everything(folder) == before
+
+
+def test_a_photograph_that_was_copied_as_it_is_stays_a_photograph(rar, folder):
+    for name in ("b.jpg", "c.webp"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "a.png").rename(folder / "x_r.png")
+    in_place = ("restore", folder, folder, "--suffix", "_r", "--exclude", "x_r_r.png", "--max-rounds", "0")
+    rar(*in_place)
+    photograph = (folder / "x_r.png").read_bytes()
+    assert (folder / "x_r_r.png").read_bytes() == photograph
+    Image.new("RGB", (64, 64), (90, 40, 10)).save(folder / "x.png")  # its output would have the photograph's name
+    result = rar(*in_place, "--quiet", code=1)
+    assert (folder / "x_r.png").read_bytes() == photograph
+    assert "is an input too" in result.stderr
+
+
+def test_json_of_another_program_is_no_round_log(rar, folder, tmp_path):
+    notes = tmp_path / "data.json"
+    notes.write_text('{\n "input": 1,\n "output": 2,\n "status": 3\n}')
+    before = notes.read_text()
+    assert "is not a round log" in rar("restore", folder, tmp_path / "o", *ALWAYS, "--log", notes, code=2).stderr
+    assert notes.read_text() == before
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(rar, folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    out = tmp_path / "out"
+    for words in (("--log", folder / "a.png"), ("--log", tmp_path / "notes.txt"), ("--only", "rain", "--keep", "rain")):
+        result, planned = (rar("restore", folder, out, *words, *more, code=2) for more in ((), ("--dry-run",)))
+        assert planned.stderr == result.stderr
+        assert planned.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("download-weights", "rar-s", "--to", ""), ("bench", "--plots", ""), ("bench", ""), ("bench", "--data="),
+        ("train", "--data", "", "--out", "x"), ("restore", "in", "o", "--log="),
+    ],
+)  # fmt: skip
+def test_an_empty_option_is_not_the_working_folder(rar, tmp_path, monkeypatch, words):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert "is empty" in rar(*words, code=2).stderr
+    assert list(here.iterdir()) == []
+
+
+def test_an_empty_setting_is_not_the_working_folder(rar, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RAR_TO", "")
+    assert "RAR_TO = is empty" in rar("download-weights", "rar-s", code=2).stderr
+    assert list(here.iterdir()) == []

@@ -313,7 +313,7 @@ def test_versions_and_configs_that_do_not_fit_are_refused(weights_dir, file, cha
         Rar.load(find(str(weights_dir)).folder)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "rar.json", "assessor/config.json"])
+@pytest.mark.parametrize("name", ["manifest.json", "rar.json", "assessor/config.json", "rar.json.part"])
 @pytest.mark.parametrize("text", ['{"name": "mine"}', ""])
 def test_files_of_the_user_in_the_way_of_a_download_stay(tmp_path, name, text):
     mine = tmp_path / "to" / "rar-s" / name

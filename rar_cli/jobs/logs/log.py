@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from rar_cli.errors import UsageError
@@ -73,14 +73,16 @@ class RoundLog:
 
 
 class Known:
-    """Outputs that logs know, by their bytes alone. Paths and working directories do not count.
+    """Outputs that logs know, by their bytes. Folders and working directories do not count.
 
-    made: rar wrote these very bytes. finished: of this input, with these options. Records of rar 0.1 and before have
-    no SHA-256 of the output: of these, output path and size count instead.
+    made: rar wrote these very bytes. A copy of a photograph that was left alone is the user's bytes as well, so that
+    for these the name of the file counts too. finished: of this input, with these options. Records of rar 0.1 and
+    before have no SHA-256 of the output: of these, output path and size count instead.
     """
 
     def __init__(self) -> None:
         self._made: set[str] = set()
+        self._copied: set[tuple[str, str]] = set()
         self._finished: set[tuple[str, str, str]] = set()
         self._old: dict[str, tuple[int, str, str]] = {}
 
@@ -101,14 +103,18 @@ class Known:
         if record.get("status") == "failed":
             return
         if isinstance(digest, str) and digest:
-            self._made.add(digest)
+            if digest == given:
+                self._copied.add((digest, PurePath(output).name))
+            else:
+                self._made.add(digest)
             self._finished.add((digest, given, options))
         elif isinstance(size, int):
             self._old[output] = (size, given, options)
 
     def made(self, output: str, there: There) -> bool:
         """Whether rar wrote this file."""
-        return there.sha256 in self._made or self._old.get(output, (None,))[0] == there.size
+        copied = (there.sha256, PurePath(output).name) in self._copied
+        return copied or there.sha256 in self._made or self._old.get(output, (None,))[0] == there.size
 
     def finished(self, output: str, there: There, input_sha256: str, options_sha256: str) -> bool:
         """Whether this file is the output of that input under those options."""
@@ -126,12 +132,16 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
         return
     with file:
         for line in _lines(file):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(record, dict):
+            if (record := _record_of(line)) is not None:
                 yield record
+
+
+def _record_of(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _lines(file: Any) -> Iterator[bytes]:
@@ -145,13 +155,20 @@ def _lines(file: Any) -> Iterator[bytes]:
 
 
 def _cut_half_line(handle: int) -> None:
-    """Cut the file after its last whole line. Reads only its end."""
+    """End the file after its last whole line; only its end is read.
+
+    A record without a line end, as some editors leave it, gets one.
+    """
     end = size = os.fstat(handle).st_size
     while end:
         start = max(end - LINE_BYTES, 0)
         os.lseek(handle, start, os.SEEK_SET)
         at = os.read(handle, end - start).rfind(b"\n")
-        if at >= 0:
+        if at >= 0 or not start:
+            os.lseek(handle, start + at + 1, os.SEEK_SET)
+            if _record_of(os.read(handle, LINE_BYTES)) is not None:
+                os.write(handle, b"\n")
+                return
             end = start + at + 1
             break
         end = start

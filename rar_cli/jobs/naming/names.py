@@ -46,9 +46,9 @@ class Kind:
 
 
 def _is_log(head: bytes) -> bool:
-    """Empty, or JSON whose first object has the keys of a record; the head may end within it."""
+    """Empty, or JSON whose first line has the keys of a record; the head may end within it."""
     line = head.split(b"\n")[0].strip()
-    return not head or line.startswith(b"{") and all(key in head for key in (b'"input"', b'"output"', b'"status"'))
+    return not head or line.startswith(b"{") and all(key in line for key in (b'"input"', b'"output"', b'"status"'))
 
 
 def _is_report(head: bytes) -> bool:
@@ -72,7 +72,7 @@ def _is_heatmap(head: bytes) -> bool:
 HEATMAP = "rar heat map"
 """Stands in the metadata of every heat map."""
 
-LOG = Kind("a round log", _is_log)
+LOG = Kind("a round log", _is_log, head=2**16)
 REPORT = Kind("a report of rar", _is_report)
 TRACE = Kind("a trace of rar", _is_trace)
 BENCH = Kind("a result of rar bench", _is_bench)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rar_cli.errors import UsageError
-from rar_cli.jobs.naming.portable import folds_case, name_fault
+from rar_cli.jobs.naming.portable import folded, folds_case, name_fault
 from rar_cli.jobs.naming.walk import STREAM, Found, Selection, find
 from rar_cli.pictures.formats import FORMAT_SUFFIX, FORMATS, WRITABLE, WRITES, unwritable
 from rar_cli.pictures.remote import is_remote, place
@@ -193,7 +193,7 @@ def _refuse_clashes(jobs: Sequence[Job], root: str) -> None:
         if job.target is None:
             continue
         plain = _plain(job, root)
-        other = owners.setdefault(plain.casefold() if folds else plain, job)
+        other = owners.setdefault(folded(plain) if folds else plain, job)
         if other is not job:
             raise UsageError(
                 f"{other.name} and {job.name} would both become {job.target}: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 from rar_cli.pictures.remote import is_remote
@@ -26,6 +27,11 @@ def name_fault(relative: str, target: str, windows: bool = os.name == "nt") -> s
     if len(target) > WINDOWS_LONGEST:
         return f"is longer than {WINDOWS_LONGEST} characters; choose a shorter OUTPUT, or enable long paths"
     return None
+
+
+def folded(name: str) -> str:
+    """The same for names that differ in case or in how their letters are composed: one file on macOS."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def folds_case(path: Path) -> bool:

@@ -45,6 +45,9 @@ class Finish:
         record = record.written(len(data), hashlib.sha256(data).hexdigest(), warnings)
 
         def announce() -> None:
+            nonlocal record
+            if item.stamp is not None and item.stamp.lost:
+                record = replace(record, warnings=(*record.warnings, *item.stamp.lost))
             self.book.announce(record)  # raises where this worker may not write: no round pictures then
             if self.rounds is not None and rounds:
                 self._write_rounds(item, rounds, record)
