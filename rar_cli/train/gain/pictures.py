@@ -31,7 +31,7 @@ UNDER_EXPOSED = (0.2, 0.9)
 RETONED = 0.25
 """Share of photographs whose exposure, gamma, contrast or colour is changed, because dim and pale scenes are clean."""
 
-OFTEN = {Degradation.LOW_LIGHT: 3.0, Degradation.RAIN: 2.0, Degradation.HAZE: 1.5, Degradation.SNOW: 1.5}
+OFTEN = {Degradation.LOW_LIGHT: 2.0, Degradation.RAIN: 2.0, Degradation.HAZE: 1.5, Degradation.SNOW: 1.5}
 """Weights of single degradations, 1 for all others. Heads confuse these with the scene, so they come more often."""
 SINGLY = np.asarray([OFTEN.get(degradation, 1.0) for degradation in DEGRADATIONS])
 SINGLY /= SINGLY.sum()
@@ -153,7 +153,7 @@ def others(image: Image, rng: Generator) -> tuple[Image, Image, str]:
 
 
 KINDS: tuple[Degrading, ...] = (clean, fine, drawn, shot, grainy, single, stacked, mixed, others)
-ODDS = (0.15, 0.08, 0.04, 0.13, 0.14, 0.19, 0.13, 0.10, 0.08)
+ODDS = (0.08, 0.04, 0.03, 0.14, 0.16, 0.19, 0.15, 0.12, 0.09)
 """Weights of the kinds, in their order."""
 
 
