@@ -161,15 +161,18 @@ def test_a_fault_in_one_group_fails_that_group_alone(many, tmp_path, weights_dir
 
 
 def refusing(monkeypatch, number, reason):
-    """Renames onto names with "p1" in them fail."""
-    real = os.replace
+    """Outputs with "p1" in their names cannot take them."""
 
-    def replace(source, target):
-        if "p1" in str(target):
-            raise OSError(number, reason)
-        real(source, target)
+    def refused(real):
+        def take(source, target):
+            if "p1" in str(target):
+                raise OSError(number, reason)
+            real(source, target)
 
-    monkeypatch.setattr(os, "replace", replace)
+        return take
+
+    for way in ("link", "rename", "replace"):
+        monkeypatch.setattr(os, way, refused(getattr(os, way)))
 
 
 def test_an_output_that_cannot_be_written_fails_alone_with_a_reason_and_keeps_the_log(
