@@ -109,7 +109,7 @@ def test_what_one_pushes_another_loads_by_its_name(busy, tmp_path):
     write_manifest(tmp_path / "mine", "mine", "free", "a test")
     taking = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
     taking.url, taking.folder = f"http://127.0.0.1:{taking.server_port}", tmp_path / "hub"
-    Thread(target=taking.serve_forever, daemon=True).start()
+    Thread(target=taking.serve_forever, args=(0.02,), daemon=True).start()
     with_hub(taking.url, tmp_path, f"rar.Rar.from_pretrained({str(tmp_path / 'mine')!r}).push_to_hub('me/mine')")
     taking.shutdown()
     taking.server_close()
