@@ -90,11 +90,16 @@ def test_names_that_windows_cannot_have_are_named(relative, word):
     assert name_fault(relative, relative, windows=False) is None
 
 
-def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, monkeypatch):
-    for name in ("one/a.png", "two/A.png"):
+def two_folders(tmp_path, *names):
+    """What `plan` takes for two inputs of one picture each."""
+    for name in names:
         (tmp_path / name).parent.mkdir()
         Image.new("RGB", (4, 4)).save(tmp_path / name)
-    given = ([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection())
+    return [str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection()
+
+
+def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, monkeypatch):
+    given = two_folders(tmp_path, "one/a.png", "two/A.png")
     assert len(plan(*given)) == 2
     assert not folds_case(tmp_path / "out" / "a.png")
     monkeypatch.setattr("rar_cli.jobs.naming.plan.folds_case", lambda path: True)
@@ -103,10 +108,7 @@ def test_outputs_that_differ_in_case_alone_clash_where_case_is_folded(tmp_path, 
 
 
 def test_outputs_that_differ_in_the_composition_of_letters_clash_where_case_is_folded(tmp_path, monkeypatch):
-    for name in ("one/\u00e9.png", "two/e\u0301.png"):
-        (tmp_path / name).parent.mkdir()
-        Image.new("RGB", (4, 4)).save(tmp_path / name)
-    given = ([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "out"), Naming(), Selection())
+    given = two_folders(tmp_path, "one/\u00e9.png", "two/e\u0301.png")
     assert len(plan(*given)) == 2
     monkeypatch.setattr("rar_cli.jobs.naming.plan.folds_case", lambda path: True)
     with pytest.raises(UsageError, match="would both become"):
