@@ -131,6 +131,7 @@ def test_a_run_without_a_compiler_says_so_and_goes_on_by_torch(monkeypatch, comp
 
 
 @needs_kernels
+@pytest.mark.slow
 def test_sources_are_compiled_once(monkeypatch, tmp_path):
     monkeypatch.setattr(library_module.platformdirs, "user_cache_path", lambda name: tmp_path)
     library.cache_clear()

@@ -231,6 +231,7 @@ def test_a_default_log_that_is_no_log_is_left_alone(rar, folder, tmp_path):
     assert everything(out) == {Path("rounds.jsonl"): b"the rounds of our tournament"}
 
 
+@pytest.mark.slow
 def test_their_own_kind_is_taken_again(rar, folder, tmp_path):
     options = ("--log", tmp_path / "l.jsonl", "--report", tmp_path / "r.html", "--profile", tmp_path / "p.json")
     for _ in range(2):
