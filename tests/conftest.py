@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer.testing
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -21,6 +23,9 @@ from rar_cli.weights.manifest import write_manifest
 from tests.fakes import tiny_params
 
 ROOT = Path(__file__).parent.parent
+
+# Every run of the command line would build all commands anew, which takes longer than most tests.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def in_two_processes(module: str, *arguments: str, **environment: str) -> None:
