@@ -141,7 +141,7 @@ class Detail(nn.Module):
 
     def after(self, x: Tensor, features: Tensor, e: Tensor) -> Tensor:
         """From the level below (b, below, h, w), features (b, width, 2h, 2w) -> velocity (b, c, h, w)."""
-        x = self.grow(x) + features
+        x = _joined(features, self.grow(x))
         for block in self.up:
             x = block(x, e)
         velocity: Tensor = self.leave(x)
@@ -207,7 +207,7 @@ class Restorer(nn.Module):
         for block in self.middle:
             x = block(x, e, blur)
         for blocks, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            x = grow(x) + skips.pop()
+            x = _joined(skips.pop(), grow(x))
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, e, blur)
         velocity = self.leave(x)
@@ -218,6 +218,11 @@ class Restorer(nn.Module):
     def let_learn(self, on: bool) -> None:
         """Let the whole restorer learn, or nothing of it."""
         self.requires_grad_(on)
+
+
+def _joined(kept: Tensor, grown: Tensor) -> Tensor:
+    """Their sum; without gradients in the memory of `kept`, which nobody reads again."""
+    return kept + grown if torch.is_grad_enabled() else kept.add_(grown)
 
 
 def _waves(t: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from rar_cli.compute.native.convolution import laid_out
@@ -30,12 +31,9 @@ class RestoringConv2d(nn.Conv2d):
         self.weight, self.bias = layer.weight, layer.bias
 
     @cached_property
-    def transformed(self) -> Tensor:
-        """The kernel as the layer reads it; made at first use, for `rar assess` never needs the restorer's."""
-        made = torch.empty(36 * self.in_channels * self.out_channels)
-        ready = laid_out(self.weight, torch.float32)
-        call(RESTORING, "rar_transformed", ready, made, self.in_channels, self.out_channels, torch.get_num_threads())
-        return made
+    def packed(self) -> Tensor:
+        """The weight as the layer reads it; made at first use, for `rar assess` never needs the restorer's."""
+        return rearrange(self.weight.detach().float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
 
     @cached_property
     def offset(self) -> Tensor | None:
@@ -59,14 +57,14 @@ def layer(
     (b, out), beside (b, out, h, w): of its ending."""
     batch, channels, height, width = x.shape
     half, threads = int(x.dtype == torch.bfloat16), torch.get_num_threads()
+    size = (batch, conv.out_channels, height, width)
+    result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)  # first: it fills a gap that is large
     stats, scale, shift = None, None, None
     if norm is not None:
         (scale, shift), stats = norm, torch.empty(batch * height * width * 2)
         call(RESTORING, "rar_measure", x, stats, batch * height * width, channels, half, threads)
-    size = (batch, conv.out_channels, height, width)
-    result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
     call(
-        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.transformed, conv.offset, factor, beside, result),
+        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.packed, conv.offset, factor, beside, result),
         *(batch, height, width, channels, conv.out_channels, ending, half, threads),
     )
     return result
