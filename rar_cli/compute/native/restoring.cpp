@@ -13,7 +13,7 @@ namespace {
 constexpr int WIDE = 2 * LANES;  // output channels of a micro-kernel
 constexpr int POINTS = Four::POINTS, IN = Four::IN, OUT = Four::OUT;
 constexpr int TILES = LANES == 16 ? ROWS : 2 * ROWS;  // of a block; its features and products fit the second cache
-constexpr int64_t SKEW = 16;            // numbers between points, so that their places in the cache differ
+constexpr int64_t SKEW = 16;  // numbers between points, so that their places in the cache differ
 constexpr float EPSILON = 1e-5f;
 
 enum Ending : int64_t { PLAIN, ACTIVE, GATED };
