@@ -55,12 +55,15 @@ def warn(text: str) -> None:
 
 def print_engine(request: Any) -> None:
     """With --verbose: which weights compute where, and how precisely."""
+    from rar_cli.compute.convolutions import described
     from rar_cli.compute.device import pick_device, pick_dtype
 
     for name in request.device.split(","):
         device = pick_device(name)
-        precision = str(pick_dtype(request.dtype, device)).removeprefix("torch.")
-        warn(f"weights {request.weights}, device {device}, precision {precision}")
+        dtype = pick_dtype(request.dtype, device)
+        precision = str(dtype).removeprefix("torch.")
+        how = f", convolutions {described(dtype)}" if device.type == "cpu" else ""
+        warn(f"weights {request.weights}, device {device}, precision {precision}{how}")
 
 
 def say_leftovers(leftovers: Leftovers, quiet: bool) -> None:

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from rar_cli.compute.convolutions import quicken
 from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
 from rar_cli.compute.tiling import by_tiles, by_windows
-from rar_cli.compute.winograd import speed_up, winograd_wins
 from rar_cli.engine.finite import require_finite
 from rar_cli.engine.inputs import check_options
 from rar_cli.engine.options import EngineOptions
@@ -39,9 +39,8 @@ class Engine:
         self.model = channels_last(model.to(self.device))
         if self.device.type == "cpu":
             keep_freed()
-        if self.device.type == "cpu" and self.dtype == torch.float32 and winograd_wins():
             for name in ("assessor", "restorer"):
-                speed_up(model.get_submodule(name))
+                quicken(model.get_submodule(name), self.dtype)
         self.policy = model.policy
         self.times = time_grid(options.steps)
         if options.self_ensemble and not model.codec.linear:

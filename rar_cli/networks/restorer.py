@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rar_cli.compute.native.block import residual_block
 from rar_cli.compute.native.convolution import NativeConv2d, takes
+from rar_cli.compute.native.restoring import RestoringConv2d, restored_block, runs
 from rar_cli.compute.tiling import pad_to_multiple
 from rar_cli.networks.adapters import AssessorParams
 from rar_cli.networks.codec import zero_
@@ -68,16 +69,19 @@ class Block(nn.Module):
         """x (b, width, h, w), modulation e (b, m), blur (b, n) -> (b, width, h, w)."""
         scale, shift, gate = rearrange(self.modulation(e), "b (k c) -> k b c", k=3)
         if type(self.second) is NativeConv2d and takes(x):
-            return self._by_kernels(x, scale, shift, gate, blur)
+            return residual_block(x, self._each(scale, shift, gate, blur), self.first, self.second)
+        if type(self.second) is RestoringConv2d and runs(x):
+            return restored_block(x, self._each(scale, shift, gate, blur), self.first, self.second)
         y = self.first(self._modulated(x, scale, shift))
         y = self._chosen(F.silu(y, inplace=not torch.is_grad_enabled()), blur)
         return torch.addcmul(x, y, 1 + gate[..., None, None])
 
-    def _by_kernels(self, x: Tensor, scale: Tensor, shift: Tensor, gate: Tensor, blur: Tensor | None) -> Tensor:
-        """All of `forward` after the modulation (b, width) is known."""
+    def _each(
+        self, scale: Tensor, shift: Tensor, gate: Tensor, blur: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """What kernels scale by and add for every picture, (b, width), from the modulation and the blur."""
         choice = None if self.choice is None or blur is None else 1 + self.choice(blur).float()
-        each = (self.norm.weight * (1 + scale.float()), shift, 1 + gate.float(), choice)
-        return residual_block(x, each, (self.first.weight, self.first.bias, self.second.weight, self.second.bias))
+        return self.norm.weight * (1 + scale.float()), shift, 1 + gate.float(), choice
 
     def _chosen(self, y: Tensor, blur: Tensor | None) -> Tensor:
         """The second convolution of inner features y (b, width, h, w), scaled as the blur (b, n) asks."""
@@ -137,7 +141,7 @@ class Detail(nn.Module):
 
     def after(self, x: Tensor, features: Tensor, e: Tensor) -> Tensor:
         """From the level below (b, below, h, w), features (b, width, 2h, 2w) -> velocity (b, c, h, w)."""
-        x = self.grow(x) + features
+        x = _joined(features, self.grow(x))
         for block in self.up:
             x = block(x, e)
         velocity: Tensor = self.leave(x)
@@ -203,7 +207,7 @@ class Restorer(nn.Module):
         for block in self.middle:
             x = block(x, e, blur)
         for blocks, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            x = grow(x) + skips.pop()
+            x = _joined(skips.pop(), grow(x))
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, e, blur)
         velocity = self.leave(x)
@@ -214,6 +218,11 @@ class Restorer(nn.Module):
     def let_learn(self, on: bool) -> None:
         """Let the whole restorer learn, or nothing of it."""
         self.requires_grad_(on)
+
+
+def _joined(kept: Tensor, grown: Tensor) -> Tensor:
+    """Their sum; without gradients in the memory of `kept`, which nobody reads again."""
+    return kept + grown if torch.is_grad_enabled() else kept.add_(grown)
 
 
 def _waves(t: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def test_settings_apply_and_verbose_names_them(rar, folder, tmp_path, monkeypatc
     result = rar("restore", folder, "out", "--only", "rain", "-v")  # which puts `keep` aside
     assert (tmp_path / "out" / "a_r.png").exists()
     assert f"setting {tmp_path / 'rar.toml'}: suffix = _r" in result.stderr
-    assert re.search(r"device cpu, precision \w+", result.stderr)
+    assert re.search(r"device cpu, precision \w+, convolutions by (rar|torch)", result.stderr)
     monkeypatch.setenv("RAR_SUFFIX", "_e")
     rar("restore", folder, "out", "--only", "rain")
     assert (tmp_path / "out" / "a_e.png").exists()

@@ -12,12 +12,12 @@ from rar_cli.compute.native import convolution as convolution_module
 from rar_cli.compute.native import library as library_module
 from rar_cli.compute.native.convolution import NativeConv2d
 from rar_cli.compute.native.doubling import DoublingConv
-from rar_cli.compute.native.library import library
+from rar_cli.compute.native.library import TRAINING, library
 from rar_cli.compute.native.speed import speed_up_training
 from rar_cli.networks.restorer import Block
 from rar_cli.train.run.parts import _take_kernels
 
-needs_kernels = pytest.mark.skipif(isinstance(library(), str), reason=str(library()))
+needs_kernels = pytest.mark.skipif(isinstance(library(TRAINING), str), reason=str(library(TRAINING)))
 """Compiles them, which takes a few seconds once for each machine."""
 
 
@@ -135,9 +135,9 @@ def test_a_run_without_a_compiler_says_so_and_goes_on_by_torch(monkeypatch, comp
 def test_sources_are_compiled_once(monkeypatch, tmp_path):
     monkeypatch.setattr(library_module.platformdirs, "user_cache_path", lambda name: tmp_path)
     library.cache_clear()
-    assert not isinstance(library(), str)
+    assert not isinstance(library(TRAINING), str)
     library.cache_clear()
     monkeypatch.setattr(library_module.tempfile, "TemporaryDirectory", None)
-    assert not isinstance(library(), str)
+    assert not isinstance(library(TRAINING), str)
     library.cache_clear()
     assert len(list((tmp_path / "native").iterdir())) == 1

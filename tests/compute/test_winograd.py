@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from rar_cli.compute import convolutions
 from rar_cli.compute import winograd as module
 from rar_cli.compute.winograd import WinogradConv2d, speed_up
 from rar_cli.engine.engine import Engine
@@ -59,7 +60,8 @@ def test_half_precision_runs_directly():
         assert torch.equal(fast(x), layer(x))
 
 
-def test_the_engine_uses_it_on_cpus_in_float32_where_it_wins(monkeypatch):
+def test_the_engine_uses_it_on_cpus_in_float32_where_it_wins_and_there_are_no_kernels(monkeypatch):
+    monkeypatch.setattr(convolutions, "_missing", lambda dtype: "no C++ compiler")
     model = Rar(RarParams()).eval().requires_grad_(False)
 
     def used(dtype, capability):

@@ -7,7 +7,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from rar_cli.compute.native.convolution import NativeConv2d
-from rar_cli.compute.native.library import library
+from rar_cli.compute.native.library import TRAINING, library
 from rar_cli.train.config import load_config
 from rar_cli.train.run import TrainRequest
 from rar_cli.train.run.parts import parts_of
@@ -42,7 +42,7 @@ def learned(photos_dir, tmp_path, precision, kernels):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(isinstance(library(), str), reason=str(library()))
+@pytest.mark.skipif(isinstance(library(TRAINING), str), reason=str(library(TRAINING)))
 def test_steps_by_the_kernels_lose_what_plain_steps_lose_to_rounding(photos_dir, tmp_path):
     exact, _ = learned(photos_dir, tmp_path, "no", False)
     plain, parts = learned(photos_dir, tmp_path, "bf16", False)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rar_cli.compute.native.convolution import convolved, laid_out, weight_gradient
-from rar_cli.compute.native.library import call
+from rar_cli.compute.native.library import TRAINING, call
 
 
 def residual_block(
-    x: Tensor, each: tuple[Tensor, Tensor, Tensor, Tensor | None], parameters: tuple[Tensor | None, ...]
+    x: Tensor, each: tuple[Tensor, Tensor, Tensor, Tensor | None], first: nn.Conv2d, second: nn.Conv2d
 ) -> Tensor:
     """x (b, c, h, w) -> the same shape: x + gate second(choice silu(first(scale norm(x) + shift))).
 
-    each: scale, shift, gate and choice of every picture, (b, c). parameters: weight and bias of both convolutions.
+    each: scale, shift, gate and choice of every picture, (b, c).
     """
+    parameters = (first.weight, first.bias, second.weight, second.bias)
     made: Tensor = _Block.apply(x.to(torch.bfloat16), *each, *parameters)  # type: ignore[no-untyped-call]
     return made
 
@@ -33,11 +34,11 @@ class _Block(torch.autograd.Function):
         size = _size(x)
         stats = torch.empty(size[0] * size[1] * 2)
         normed, active, result = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
-        call("rar_norm", x, each[0], each[1], normed, stats, *size)
+        call(TRAINING, "rar_norm", x, each[0], each[1], normed, stats, *size)
         inner = convolved(normed, first, first_bias.detach().float())
-        call("rar_silu", inner, each[3], active, *size)
+        call(TRAINING, "rar_silu", inner, each[3], active, *size)
         change = convolved(active, second, second_bias.detach().float())
-        call("rar_gate", x, change, each[2], result, *size)
+        call(TRAINING, "rar_gate", x, change, each[2], result, *size)
         ctx.save_for_backward(x, stats, normed, inner, active, change, each[0], each[2], each[3], first, second)
         return result
 
@@ -47,13 +48,13 @@ class _Block(torch.autograd.Function):
         gradient, size = laid_out(gradients[0]), _size(x)
         to_scale, to_shift, to_gate, to_choice, total, to_first_bias = torch.empty(6, size[0], size[2])
         back, result = torch.empty_like(x), torch.empty_like(x)
-        call("rar_gate_back", gradient, change, gate, back, to_gate, total, *size)
+        call(TRAINING, "rar_gate_back", gradient, change, gate, back, to_gate, total, *size)
         to_second = weight_gradient(active, back)
         to_active = convolved(back, second, None, back=True)
-        call("rar_silu_back", to_active, inner, choice, back, to_choice, to_first_bias, *size)
+        call(TRAINING, "rar_silu_back", to_active, inner, choice, back, to_choice, to_first_bias, *size)
         to_first = weight_gradient(normed, back)
         to_normed = convolved(back, first, None, back=True)
-        call("rar_norm_back", to_normed, x, stats, scale, gradient, result, to_scale, to_shift, *size)
+        call(TRAINING, "rar_norm_back", to_normed, x, stats, scale, gradient, result, to_scale, to_shift, *size)
         return (
             *(result, to_scale, to_shift, to_gate, None if choice is None else to_choice),
             *(to_first, to_first_bias.sum(0), to_second, (total * gate).sum(0)),

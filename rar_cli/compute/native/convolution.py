@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from rar_cli.compute.native.library import call, direct
+from rar_cli.compute.native.library import TRAINING, call, direct
 
 OUT_MULTIPLE, IN_MULTIPLE = 32, 16
 """Of the channels that the kernels take."""
@@ -34,9 +34,9 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
     batch, _, height, width = x.shape
     wide = back and not height % 4 and not width % 4  # docs/decisions.md#kernels-of-training
     kernel = x.new_empty((36 if wide else 16) * out * inner)
-    call("rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
+    call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
     result = torch.empty((batch, made, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    call("rar_convolve", x, kernel, offset, result, batch, height, width, taken, made, int(wide))
+    call(TRAINING, "rar_convolve", x, kernel, offset, result, batch, height, width, taken, made, int(wide))
     return result
 
 
@@ -48,7 +48,7 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
         found: Tensor = conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1)  # type: ignore[no-untyped-call]
         return found.float()
     result = torch.empty((out, inner, 3, 3), memory_format=torch.channels_last)
-    call("rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
+    call(TRAINING, "rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
     return result
 
 

@@ -7,7 +7,9 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,32 +17,54 @@ import platformdirs
 import torch
 from torch import Tensor
 
-INSTRUCTIONS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "fma")
-FLAGS = ("-O3", "-std=c++17", *(f"-m{name}" for name in INSTRUCTIONS), "-fopenmp", "-fPIC", "-shared", "-w")
+AVX2, AVX512, BFLOAT16 = ("avx2", "fma"), ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma"), ("avx512bf16",)
+FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared", "-w")
 COMPILERS = ("c++", "g++", "clang++")
 MOST_SECONDS = 300
 """Of compiling, which takes a few."""
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """What they are for, and the sources that they are compiled from."""
+
+    purpose: str
+    sources: tuple[str, ...]
+
+    def instructions(self) -> tuple[str, ...] | str:
+        """Of the processor, by the compiler's names, or in words what it lacks."""
+        if self.purpose == "training":
+            return AVX512 + BFLOAT16 if _has("avx512_bf16") else "the processor has no AVX512-BF16"
+        if sys.platform == "win32":  # where GCC does not align the stack to such vectors
+            return "they are not made on Windows"
+        known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16")}
+        return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
+
+
+TRAINING = Kernels("training", ("block.cpp", "convolution.cpp", "gradient.cpp"))
+RESTORING = Kernels("restoring", ("restoring.cpp",))
+
+
 @cache
-def library() -> ctypes.CDLL | str:
+def library(kernels: Kernels) -> ctypes.CDLL | str:
     """The kernels, or in words why there are none."""
-    if not _has("avx512_bf16"):
-        return "the processor has no AVX512-BF16"
+    instructions = kernels.instructions()
+    if isinstance(instructions, str):
+        return instructions
     compiler = next((path for name in _wanted() if (path := shutil.which(name))), None)
     if compiler is None:
         return "no C++ compiler; install g++ or set CXX"
     try:
-        return ctypes.CDLL(str(_compiled(compiler)))
+        return ctypes.CDLL(str(_compiled(compiler, kernels.sources, instructions)))
     except subprocess.CalledProcessError as error:
         return f"{compiler} failed ({' '.join(str(error.stderr).split())[:160]})"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"they cannot be built ({error})"
 
 
-def call(name: str, *values: Tensor | int | None) -> None:
+def call(kernels: Kernels, name: str, *values: Tensor | int | None) -> None:
     """Run a kernel on contiguous tensors (None: null) and numbers."""
-    found = library()
+    found = library(kernels)
     assert not isinstance(found, str), found
     getattr(found, name)(*map(_argument, values))
 
@@ -56,6 +80,11 @@ def direct() -> bool:
     return _has("amx_tile")
 
 
+def bfloat16_gains() -> bool:
+    """Whether restoring in bfloat16 is faster by the kernels."""
+    return _has("avx512_bf16") and torch.backends.cpu.get_cpu_capability() == "AVX512" and not direct()
+
+
 def _has(instructions: str) -> bool:
     probe = getattr(torch.cpu, f"_is_{instructions}_supported", None)
     return bool(probe and probe())
@@ -65,19 +94,21 @@ def _wanted() -> tuple[str, ...]:
     return (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
 
 
-def _compiled(compiler: str) -> Path:
-    """The shared library of these sources by that compiler, made where it is not there yet."""
-    sources = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".cpp", ".h"})
+def _compiled(compiler: str, names: tuple[str, ...], instructions: tuple[str, ...]) -> Path:
+    """The shared library of those sources by that compiler, made where it is not there yet."""
+    folder = Path(__file__).parent
+    units = [folder / name for name in names]
+    flags = [*FLAGS, *(f"-m{name}" for name in instructions)]
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=MOST_SECONDS, check=True).stdout
-    digest = hashlib.sha256(b"\0".join([version, " ".join(FLAGS).encode(), *(path.read_bytes() for path in sources)]))
+    read = (path.read_bytes() for path in [*units, *sorted(folder.glob("*.h"))])
+    digest = hashlib.sha256(b"\0".join([version, " ".join(flags).encode(), *read]))
     target = platformdirs.user_cache_path("rar") / "native" / f"{digest.hexdigest()[:24]}.so"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    units = [str(path) for path in sources if path.suffix == ".cpp"]
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh = Path(folder) / "fresh.so"
-        command = [compiler, *FLAGS, *units, "-o", str(fresh)]
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        fresh = Path(work) / "fresh.so"
+        command = [compiler, *flags, *map(str, units), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS, check=True)
         os.replace(fresh, target)  # two processes may build at once
     return target

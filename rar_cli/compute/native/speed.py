@@ -1,4 +1,4 @@
-"""Which layers of a model learn by the kernels."""
+"""Which layers of a model learn and restore by the kernels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import nn
 
 from rar_cli.compute.native.convolution import NativeConv2d, suits
 from rar_cli.compute.native.doubling import DoublingConv, doubles
+from rar_cli.compute.native.restoring import RestoringConv2d
+from rar_cli.compute.native.restoring import suits as restores
 
 
 def speed_up_training(module: nn.Module) -> None:
@@ -19,3 +21,12 @@ def speed_up_training(module: nn.Module) -> None:
             setattr(module, name, DoublingConv(cast(nn.ConvTranspose2d, child)))
         else:
             speed_up_training(child)
+
+
+def speed_up_restoring(module: nn.Module) -> None:
+    """Replace the convolutions of a module that the kernels take. Its state dict does not change."""
+    for name, child in module.named_children():
+        if restores(child):
+            setattr(module, name, RestoringConv2d(cast(nn.Conv2d, child)))
+        else:
+            speed_up_restoring(child)

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from rar_cli.compute.device import channels_last, pick_device, pick_dtype
 from rar_cli.compute.memory import keep_freed
-from rar_cli.compute.native.library import library
+from rar_cli.compute.native.library import TRAINING, library
 from rar_cli.compute.native.speed import speed_up_training
 from rar_cli.errors import UsageError
 from rar_cli.networks.model import Rar
@@ -132,7 +132,7 @@ def _take_kernels(model: Rar, accelerator: Accelerator, say: Say) -> None:
     """Let the convolutions learn by rar's kernels where the processor suits them, and say where they are missed."""
     if accelerator.device.type != "cpu" or accelerator.mixed_precision != "bf16":
         return
-    found = library()
+    found = library(TRAINING)
     if not isinstance(found, str):
         speed_up_training(model)
     elif accelerator.is_main_process:

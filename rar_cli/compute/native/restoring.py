@@ -1,0 +1,108 @@
+"""3x3 convolutions of restoring by the kernels, and the restorer's residual blocks: three passes over memory each.
+
+Covered: without gradients on the CPU, in float32, or under autocast in bfloat16, whose features are rounded to it while
+all arithmetic stays float32. All else runs by torch.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rar_cli.compute.native.convolution import laid_out
+from rar_cli.compute.native.library import RESTORING, bfloat16_gains, call
+
+MULTIPLE = 16
+"""Of the channels that the kernels take."""
+
+PLAIN, ACTIVE, GATED = range(3)
+"""What ends a layer: nothing; SiLU, times a factor; a factor, and the sum with what lies beside it."""
+
+
+class RestoringConv2d(nn.Conv2d):
+    """A trained 3x3 convolution, stride and padding 1."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+
+    @cached_property
+    def packed(self) -> Tensor:
+        """The weight as the layer reads it; made at first use, for `rar assess` never needs the restorer's."""
+        return rearrange(self.weight.detach().float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
+
+    @cached_property
+    def offset(self) -> Tensor | None:
+        """The bias."""
+        return None if self.bias is None else self.bias.detach().float().contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b, in, h, w) -> (b, out, h, w), channels_last."""
+        return layer(self, _ready(x)) if runs(x) else super().forward(x)
+
+
+def layer(
+    conv: RestoringConv2d,
+    x: Tensor,
+    norm: tuple[Tensor, Tensor] | None = None,
+    ending: int = PLAIN,
+    factor: Tensor | None = None,
+    beside: Tensor | None = None,
+) -> Tensor:
+    """x (b, in, h, w) as made ready -> (b, out, h, w). norm: scale and shift (b, in) of a layer norm before it; factor
+    (b, out), beside (b, out, h, w): of its ending."""
+    batch, channels, height, width = x.shape
+    half, threads = int(x.dtype == torch.bfloat16), torch.get_num_threads()
+    size = (batch, conv.out_channels, height, width)
+    result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)  # first: it fills a gap that is large
+    stats, scale, shift = None, None, None
+    if norm is not None:
+        (scale, shift), stats = norm, torch.empty(batch * height * width * 2)
+        call(RESTORING, "rar_measure", x, stats, batch * height * width, channels, half, threads)
+    call(
+        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.packed, conv.offset, factor, beside, result),
+        *(batch, height, width, channels, conv.out_channels, ending, half, threads),
+    )
+    return result
+
+
+def restored_block(
+    x: Tensor, each: tuple[Tensor, Tensor, Tensor, Tensor | None], first: nn.Conv2d, second: nn.Conv2d
+) -> Tensor:
+    """x (b, c, h, w) -> the same shape: x + gate second(choice silu(first(scale norm(x) + shift))).
+
+    each: scale, shift, gate and choice of every picture, (b, c).
+    """
+    scale, shift, gate, choice = (None if row is None else row.float().contiguous() for row in each)
+    begin, end = cast(RestoringConv2d, first), cast(RestoringConv2d, second)
+    assert scale is not None
+    assert shift is not None
+    x = _ready(x)
+    inner = layer(begin, x, (scale, shift), ACTIVE, choice)
+    return layer(end, inner, None, GATED, gate, x)
+
+
+def runs(x: Tensor) -> bool:
+    """Whether the kernels take features x (b, c, h, w) here and now."""
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return False
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16 and bfloat16_gains()
+    return x.dtype == torch.float32
+
+
+def _ready(x: Tensor) -> Tensor:
+    return laid_out(x, torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+
+
+def suits(layer: nn.Module) -> bool:
+    """Whether the kernels take a layer."""
+    if type(layer) is not nn.Conv2d:
+        return False
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+    known = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
+    return known and not layer.out_channels % MULTIPLE and not layer.in_channels % MULTIPLE

@@ -1,0 +1,66 @@
+// Vectors of float32 as long as the processor has them, by extensions of GCC and Clang: AVX-512, or AVX2 with FMA.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+using bf16 = uint16_t;
+
+#ifdef __AVX512F__
+constexpr int LANES = 16, ROWS = 14;  // rows: of a micro-kernel, whose sums are two vectors each
+#else
+constexpr int LANES = 8, ROWS = 6;
+#endif
+
+typedef float vec __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t whole __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+template <class T> struct Scratch {
+    T* at;
+    explicit Scratch(size_t count) : at(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {}
+    ~Scratch() { std::free(at); }
+    Scratch(const Scratch&) = delete;
+};
+
+static inline vec load(const float* at) {
+    vec x;
+    std::memcpy(&x, at, sizeof x);
+    return x;
+}
+
+static inline void store(float* at, vec x) { std::memcpy(at, &x, sizeof x); }
+
+#ifdef __AVX512BF16__
+static inline vec load(const bf16* at) {
+    __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
+
+static inline void store(bf16* at, vec x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), (__m256i)_mm512_cvtneps_pbh((__m512)x));
+}
+#endif
+
+static inline float total(vec x) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+}
+
+static inline vec sigmoid(vec x) {
+    const vec zero = {};
+    vec y = x < -87.0f ? zero - 87.0f : x;  // NaN stays
+    y = y > 87.0f ? zero + 87.0f : y;
+    const vec magic = zero + 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
+    vec shifted = magic - 1.44269504f * y, n = shifted - magic;
+    vec r = zero - y - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = zero + 1.0f / 720;
+    const float terms[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    for (float c : terms) p = p * r + c;
+    whole power = (whole)p + ((whole)shifted << 23);  // exp(-x): the whole number lies in the lowest bits
+    return 1.0f / (1.0f + (vec)power);
+}
