@@ -73,10 +73,10 @@ report(work)
 
 def measured(program: str, checkout: Path, options: argparse.Namespace, dtype: str) -> dict[str, float]:
     """Seconds, seconds of processors, and peak memory in MiB of one program."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(options.threads)}
+    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": str(options.threads)}
     height, width = options.size
     command = [sys.executable, "-c", SCENE + program, str(height), str(width), str(options.threads), dtype]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=checkout)
     if done.returncode:
         sys.exit(f"{checkout}: {done.stderr.strip().splitlines()[-1]}")
     return dict(zip(("seconds", "processor", "mib"), map(float, done.stdout.split()), strict=True))
