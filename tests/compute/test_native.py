@@ -1,6 +1,7 @@
 """Kernels of training: against torch's convolutions and blocks, and what happens where they cannot be had."""
 
 import copy
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -128,6 +129,24 @@ def test_a_run_without_a_compiler_says_so_and_goes_on_by_torch(monkeypatch, comp
     assert type(model[0]) is nn.Conv2d
     assert len(lines) == 1
     assert said in lines[0]
+
+
+@needs_kernels
+@pytest.mark.parametrize("change", ["chmod", "chown"])
+def test_code_that_others_could_have_put_there_is_not_run(monkeypatch, tmp_path, change):
+    monkeypatch.setattr(library_module.platformdirs, "user_cache_path", lambda name: tmp_path)
+    (folder := tmp_path / "native").mkdir()
+    if change == "chmod":
+        folder.chmod(0o777)
+    elif os.getuid() == 0:
+        os.chown(folder, 4711, -1)
+    else:
+        pytest.skip("only root gives folders away")
+    library.cache_clear()
+    found = library(TRAINING)
+    library.cache_clear()
+    assert "not this user's own" in str(found)
+    assert not list(folder.iterdir())
 
 
 @needs_kernels

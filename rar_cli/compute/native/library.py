@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -103,12 +104,21 @@ def _compiled(compiler: str, names: tuple[str, ...], instructions: tuple[str, ..
     read = (path.read_bytes() for path in [*units, *sorted(folder.glob("*.h"))])
     digest = hashlib.sha256(b"\0".join([version, " ".join(flags).encode(), *read]))
     target = platformdirs.user_cache_path("rar") / "native" / f"{digest.hexdigest()[:24]}.so"
-    if target.exists():
-        return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    _require_own(target.parent)
+    if target.exists():
+        _require_own(target)
+        return target
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         fresh = Path(work) / "fresh.so"
         command = [compiler, *flags, *map(str, units), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS, check=True)
         os.replace(fresh, target)  # two processes may build at once
     return target
+
+
+def _require_own(path: Path) -> None:
+    """Raises OSError where somebody else could have put code that this process would run: caches lie in /tmp too."""
+    about = path.stat()
+    if hasattr(os, "getuid") and (about.st_uid not in {0, os.getuid()} or about.st_mode & stat.S_IWOTH):
+        raise OSError(f"{path} is not this user's own")
