@@ -7,11 +7,14 @@ such kernel for CPUs. Results differ from the direct ones by rounding alone (doc
 from __future__ import annotations
 
 from functools import cached_property
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from rar_cli.compute.native.convolution import suits
 
 OUT, IN = 4, 6
 """Cells along a side that a tile writes, and that it reads."""
@@ -63,16 +66,11 @@ def winograd_wins() -> bool:
 def speed_up(module: nn.Module) -> None:
     """Replace the 3x3 convolutions of a module that gain by it. Its state dict does not change."""
     for name, child in module.named_children():
-        if type(child) is nn.Conv2d and _gains(child):
-            setattr(module, name, WinogradConv2d(child))
+        layer = cast(nn.Conv2d, child)
+        if suits(child, 1, 1) and min(layer.in_channels, layer.out_channels) >= LEAST_CHANNELS:
+            setattr(module, name, WinogradConv2d(layer))
         else:
             speed_up(child)
-
-
-def _gains(layer: nn.Conv2d) -> bool:
-    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
-    channels = min(layer.in_channels, layer.out_channels)
-    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and channels >= LEAST_CHANNELS
 
 
 class WinogradConv2d(nn.Conv2d):

@@ -93,10 +93,10 @@ def takes(x: Tensor) -> bool:
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
-def suits(layer: nn.Module) -> bool:
-    """Whether the kernels take a layer."""
+def suits(layer: nn.Module, out_multiple: int = OUT_MULTIPLE, in_multiple: int = IN_MULTIPLE) -> bool:
+    """Whether a layer is a plain 3x3 convolution, by default one of channels that the kernels of training take."""
     if type(layer) is not nn.Conv2d:
         return False
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
     known = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
-    return known and not layer.out_channels % OUT_MULTIPLE and not layer.in_channels % IN_MULTIPLE
+    return known and not layer.out_channels % out_multiple and not layer.in_channels % in_multiple

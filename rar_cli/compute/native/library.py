@@ -1,4 +1,4 @@
-"""The kernels beside this file, compiled once for a machine and kept in the user's cache."""
+"""The kernels in `sources/`, compiled once for a machine and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _wanted() -> tuple[str, ...]:
 
 def _compiled(compiler: str, names: tuple[str, ...], instructions: tuple[str, ...]) -> Path:
     """The shared library of those sources by that compiler, made where it is not there yet."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent / "sources"
     units = [folder / name for name in names]
     flags = [*FLAGS, *(f"-m{name}" for name in instructions)]
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=MOST_SECONDS, check=True).stdout

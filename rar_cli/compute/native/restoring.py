@@ -97,12 +97,3 @@ def runs(x: Tensor) -> bool:
 
 def _ready(x: Tensor) -> Tensor:
     return laid_out(x, torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
-
-
-def suits(layer: nn.Module) -> bool:
-    """Whether the kernels take a layer."""
-    if type(layer) is not nn.Conv2d:
-        return False
-    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
-    known = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
-    return known and not layer.out_channels % MULTIPLE and not layer.in_channels % MULTIPLE

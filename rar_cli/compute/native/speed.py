@@ -8,8 +8,7 @@ from torch import nn
 
 from rar_cli.compute.native.convolution import NativeConv2d, suits
 from rar_cli.compute.native.doubling import DoublingConv, doubles
-from rar_cli.compute.native.restoring import RestoringConv2d
-from rar_cli.compute.native.restoring import suits as restores
+from rar_cli.compute.native.restoring import MULTIPLE, RestoringConv2d
 
 
 def speed_up_training(module: nn.Module) -> None:
@@ -26,7 +25,7 @@ def speed_up_training(module: nn.Module) -> None:
 def speed_up_restoring(module: nn.Module) -> None:
     """Replace the convolutions of a module that the kernels take. Its state dict does not change."""
     for name, child in module.named_children():
-        if restores(child):
+        if suits(child, MULTIPLE, MULTIPLE):
             setattr(module, name, RestoringConv2d(cast(nn.Conv2d, child)))
         else:
             speed_up_restoring(child)

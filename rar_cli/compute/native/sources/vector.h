@@ -5,8 +5,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+
+#include "scratch.h"
 
 using bf16 = uint16_t;
 
@@ -18,13 +19,6 @@ constexpr int LANES = 8, ROWS = 6;
 
 typedef float vec __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t whole __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-template <class T> struct Scratch {
-    T* at;
-    explicit Scratch(size_t count) : at(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {}
-    ~Scratch() { std::free(at); }
-    Scratch(const Scratch&) = delete;
-};
 
 static inline vec load(const float* at) {
     vec x;

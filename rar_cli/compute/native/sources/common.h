@@ -6,8 +6,9 @@
 #include <omp.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+
+#include "scratch.h"
 
 using bf16 = uint16_t;
 
@@ -18,13 +19,6 @@ struct Shape {
     int64_t down() const { return height / cell; }
     int64_t across() const { return width / cell; }
     int64_t tiles() const { return pictures * down() * across(); }
-};
-
-template <class T> struct Scratch {
-    T* at;
-    explicit Scratch(size_t count) : at(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {}
-    ~Scratch() { std::free(at); }
-    Scratch(const Scratch&) = delete;
 };
 
 static inline __m512 load(const bf16* at) {
