@@ -6,7 +6,6 @@ such kernel for CPUs. Results differ from the direct ones by rounding alone (doc
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rar_cli.compute.native.convolution import suits
+from rar_cli.compute.remade import Remade
 
 OUT, IN = 4, 6
 """Cells along a side that a tile writes, and that it reads."""
@@ -82,36 +82,37 @@ class WinogradConv2d(nn.Conv2d):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-
-    @cached_property
-    def transformed(self) -> Tensor:
-        """The kernel as (36, in, out); made at first use, for `rar assess` never needs the restorer's."""
-        return torch.einsum("kp,oip->kio", FROM_KERNEL, self.weight.detach().double().flatten(2)).float()
+        self.transformed = Remade(transformed)  # at first use, for `rar assess` never needs the restorer's
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, in, h, w) -> (b, out, h, w), channels_last."""
         plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if torch.is_grad_enabled() or not plain or min(x.shape[-2:]) < LEAST_CELLS:
             return super().forward(x)
-        return winograd(x, self.transformed, self.bias)
+        return winograd(x, self.transformed.of(self.weight), self.bias)
 
 
-def winograd(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve x (b, in, h, w) with a kernel transformed to (36, in, out), zeros around."""
+def transformed(weight: Tensor) -> Tensor:
+    """weight (out, in, 3, 3) -> (36, in, out)."""
+    return torch.einsum("kp,oip->kio", FROM_KERNEL, weight.double().flatten(2)).float()
+
+
+def winograd(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve x (b, in, h, w) with a transformed kernel (36, in, out), zeros around."""
     height, width = x.shape[-2:]
     down, across = -(-height // OUT), -(-width // OUT)
     around = (0, 0, 1, across * OUT + 1 - width, 1, down * OUT + 1 - height)
     padded = F.pad(rearrange(x, "b c h w -> b h w c"), around)
-    out = x.new_empty(x.shape[0], down, OUT, across, OUT, transformed.shape[2])
+    out = x.new_empty(x.shape[0], down, OUT, across, OUT, kernel.shape[2])
     offset = x.new_zeros(()) if bias is None else bias
-    rows = max(1, CHUNK // (IN * IN * across * max(transformed.shape[1:])))
+    rows = max(1, CHUNK // (IN * IN * across * max(kernel.shape[1:])))
     for picture, result in zip(padded, out, strict=True):
         for first in range(0, down, rows):
             last = min(first + rows, down)
             strip = picture[first * OUT : last * OUT + IN - OUT]
             tiles = strip.unfold(0, IN, OUT).unfold(1, IN, OUT)  # (rows, across, in, 6, 6), a view
             read = torch.matmul(FROM_INPUT, rearrange(tiles, "r t c y x -> (r t) (y x) c"))
-            product = torch.bmm(read.transpose(0, 1), transformed)
+            product = torch.bmm(read.transpose(0, 1), kernel)
             made = torch.matmul(TO_OUTPUT, product.transpose(0, 1))
             placed = rearrange(made, "(r t) (y x) c -> r y t x c", t=across, y=OUT)
             torch.add(placed, offset, out=result[first:last])

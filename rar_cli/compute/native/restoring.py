@@ -6,7 +6,6 @@ all arithmetic stays float32. All else runs by torch.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from rar_cli.compute.native.convolution import laid_out
 from rar_cli.compute.native.library import RESTORING, bfloat16_gains, call
+from rar_cli.compute.remade import Remade
 
 MULTIPLE = 16
 """Of the channels that the kernels take."""
@@ -29,20 +29,16 @@ class RestoringConv2d(nn.Conv2d):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-
-    @cached_property
-    def packed(self) -> Tensor:
-        """The weight as the layer reads it; made at first use, for `rar assess` never needs the restorer's."""
-        return rearrange(self.weight.detach().float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
-
-    @cached_property
-    def offset(self) -> Tensor | None:
-        """The bias."""
-        return None if self.bias is None else self.bias.detach().float().contiguous()
+        self.packed = Remade(packed)  # at first use, for `rar assess` never needs the restorer's
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, in, h, w) -> (b, out, h, w), channels_last."""
         return layer(self, _ready(x)) if runs(x) else super().forward(x)
+
+
+def packed(weight: Tensor) -> Tensor:
+    """weight (out, in, 3, 3) -> as the kernels read it."""
+    return rearrange(weight.float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
 
 
 def layer(
@@ -59,12 +55,13 @@ def layer(
     half, threads = int(x.dtype == torch.bfloat16), torch.get_num_threads()
     size = (batch, conv.out_channels, height, width)
     result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)  # first: it fills a gap that is large
+    offset = None if conv.bias is None else conv.bias.detach().float().contiguous()
     stats, scale, shift = None, None, None
     if norm is not None:
         (scale, shift), stats = norm, torch.empty(batch * height * width * 2)
         call(RESTORING, "rar_measure", x, stats, batch * height * width, channels, half, threads)
     call(
-        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.packed, conv.offset, factor, beside, result),
+        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.packed.of(conv.weight), offset, factor, beside, result),
         *(batch, height, width, channels, conv.out_channels, ending, half, threads),
     )
     return result
