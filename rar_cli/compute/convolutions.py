@@ -31,7 +31,7 @@ def described(dtype: torch.dtype) -> str:
 
 def _missing(dtype: torch.dtype) -> str | None:
     """Why the kernels are not used."""
-    if dtype == torch.bfloat16 and not bfloat16_gains():
-        return "the kernels do not gain in bfloat16 on this processor"
+    if dtype != torch.float32 and not (dtype == torch.bfloat16 and bfloat16_gains()):
+        return f"the kernels do not gain in {str(dtype).removeprefix('torch.')} on this processor"
     found = library(RESTORING)
     return found if isinstance(found, str) else None

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,23 +28,28 @@ MOST_SECONDS = 300
 
 @dataclass(frozen=True)
 class Kernels:
-    """What they are for, and the sources that they are compiled from."""
+    """What they are compiled from, and for.
 
-    purpose: str
+    instructions: gives those of the processor, by the compiler's names, or says in words what it lacks.
+    """
+
     sources: tuple[str, ...]
-
-    def instructions(self) -> tuple[str, ...] | str:
-        """Of the processor, by the compiler's names, or in words what it lacks."""
-        if self.purpose == "training":
-            return AVX512 + BFLOAT16 if _has("avx512_bf16") else "the processor has no AVX512-BF16"
-        if sys.platform == "win32":  # where GCC does not align the stack to such vectors
-            return "they are not made on Windows"
-        known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16")}
-        return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
+    instructions: Callable[[], tuple[str, ...] | str]
 
 
-TRAINING = Kernels("training", ("block.cpp", "convolution.cpp", "gradient.cpp"))
-RESTORING = Kernels("restoring", ("restoring.cpp",))
+def _of_training() -> tuple[str, ...] | str:
+    return AVX512 + BFLOAT16 if _has("avx512_bf16") else "the processor has no AVX512-BF16"
+
+
+def _of_restoring() -> tuple[str, ...] | str:
+    if sys.platform == "win32":  # where GCC does not align the stack to such vectors
+        return "they are not made on Windows"
+    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16")}
+    return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
+
+
+TRAINING = Kernels(("block.cpp", "convolution.cpp", "gradient.cpp"), _of_training)
+RESTORING = Kernels(("restoring.cpp",), _of_restoring)
 
 
 @cache
