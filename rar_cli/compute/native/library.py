@@ -19,7 +19,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
-AVX2, AVX512, BFLOAT16 = ("avx2", "fma"), ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma"), ("avx512bf16",)
+AVX2, AVX512 = ("avx2", "fma"), ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma")
+BFLOAT16, WHOLES = ("avx512bf16",), ("avx512vnni",)
 FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared", "-w")
 COMPILERS = ("c++", "g++", "clang++")
 MOST_SECONDS = 300
@@ -44,7 +45,7 @@ def _of_training() -> tuple[str, ...] | str:
 def _of_restoring() -> tuple[str, ...] | str:
     if sys.platform == "win32":  # where GCC does not align the stack to such vectors
         return "they are not made on Windows"
-    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16")}
+    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16") + WHOLES * _has("vnni")}
     return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
 
 

@@ -19,9 +19,6 @@ from rar_cli.compute.remade import Remade
 MULTIPLE = 16
 """Of the channels that the kernels take."""
 
-PLAIN, ACTIVE, GATED = range(3)
-"""What ends a layer: nothing; SiLU, times a factor; a factor, and the sum with what lies beside it."""
-
 
 class RestoringConv2d(nn.Conv2d):
     """A trained 3x3 convolution, stride and padding 1."""
@@ -41,28 +38,14 @@ def packed(weight: Tensor) -> Tensor:
     return rearrange(weight.float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
 
 
-def layer(
-    conv: RestoringConv2d,
-    x: Tensor,
-    norm: tuple[Tensor, Tensor] | None = None,
-    ending: int = PLAIN,
-    factor: Tensor | None = None,
-    beside: Tensor | None = None,
-) -> Tensor:
-    """x (b, in, h, w) as made ready -> (b, out, h, w). norm: scale and shift (b, in) of a layer norm before it; factor
-    (b, out), beside (b, out, h, w): of its ending."""
+def layer(conv: RestoringConv2d, x: Tensor) -> Tensor:
+    """x (b, in, h, w) as made ready -> (b, out, h, w)."""
     batch, channels, height, width = x.shape
-    half, threads = int(x.dtype == torch.bfloat16), torch.get_num_threads()
     size = (batch, conv.out_channels, height, width)
     result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)  # first: it fills a gap that is large
-    offset = None if conv.bias is None else conv.bias.detach().float().contiguous()
-    stats, scale, shift = None, None, None
-    if norm is not None:
-        (scale, shift), stats = norm, torch.empty(batch * height * width * 2)
-        call(RESTORING, "rar_measure", x, stats, batch * height * width, channels, half, threads)
     call(
-        *(RESTORING, "rar_layer", x, stats, scale, shift, conv.packed.of(conv.weight), offset, factor, beside, result),
-        *(batch, height, width, channels, conv.out_channels, ending, half, threads),
+        *(RESTORING, "rar_layer", x, conv.packed.of(conv.weight), _offset(conv), result, batch, height, width),
+        *(channels, conv.out_channels, int(x.dtype == torch.bfloat16), torch.get_num_threads()),
     )
     return result
 
@@ -74,13 +57,17 @@ def restored_block(
 
     each: scale, shift, gate and choice of every picture, (b, c).
     """
+    x = _ready(x)
+    batch, channels, height, width = x.shape
+    result = torch.empty_like(x)
     scale, shift, gate, choice = (None if row is None else row.float().contiguous() for row in each)
     begin, end = cast(RestoringConv2d, first), cast(RestoringConv2d, second)
-    assert scale is not None
-    assert shift is not None
-    x = _ready(x)
-    inner = layer(begin, x, (scale, shift), ACTIVE, choice)
-    return layer(end, inner, None, GATED, gate, x)
+    call(
+        *(RESTORING, "rar_residual", x, scale, shift, choice, gate),
+        *(begin.packed.of(begin.weight), _offset(begin), end.packed.of(end.weight), _offset(end), result),
+        *(batch, height, width, channels, int(x.dtype == torch.bfloat16), torch.get_num_threads()),
+    )
+    return result
 
 
 def runs(x: Tensor) -> bool:
@@ -94,3 +81,7 @@ def runs(x: Tensor) -> bool:
 
 def _ready(x: Tensor) -> Tensor:
     return laid_out(x, torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+
+
+def _offset(conv: nn.Conv2d) -> Tensor | None:
+    return None if conv.bias is None else conv.bias.detach().float().contiguous()

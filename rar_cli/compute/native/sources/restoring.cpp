@@ -1,230 +1,137 @@
-// 3x3 convolutions of restoring by Winograd's F(4x4, 3x3) in float32, with what lies before and behind them in a block.
-//
-// Feature maps are [pictures][height][width][channels], float32 or bfloat16; all arithmetic is float32. Stride 1,
-// padding 1, sides of any size, channels in multiples of 16. A block of tiles is transformed, multiplied and turned
-// back while it lies in a core's cache. What a block computes does not depend on the number of threads. Nothing is
-// checked here.
+// Layers and residual blocks of restoring. What they compute does not depend on the number of threads.
 
-#include "transforms.h"
-#include "vector.h"
+#include "products.h"
+#include "turns.h"
 
 namespace {
 
-constexpr int WIDE = 2 * LANES;  // output channels of a micro-kernel
-constexpr int POINTS = Four::POINTS, IN = Four::IN, OUT = Four::OUT;
-constexpr int TILES = LANES == 16 ? ROWS : 2 * ROWS;  // of a block; its features and products fit the second cache
-constexpr int64_t SKEW = 16;  // numbers between points, so that their places in the cache differ
-constexpr float EPSILON = 1e-5f;
+// One layer over rows of features, block by block of its tiles. P: its products.
+template <class P, class T> struct Convolution {
+    Layer l;
+    Rows<const T> image, beside;
+    Rows<T> result;
+    P products;
 
-enum Ending : int64_t { PLAIN, ACTIVE, GATED };
+    struct Room {
+        typename P::Room inputs;
+        int64_t apart;
+        Scratch<float> m;
+        explicit Room(const Layer& l) : inputs(l), apart(TILES * l.out + SKEW), m(POINTS * apart) {}
+    };
 
-struct Layer {
-    const float *stats, *scale, *shift;  // of the norm before it; stats null: none
-    const float *weight, *offset;
-    const float* factor;  // (pictures, out), of the activation or of the gate; null: 1
-    int64_t pictures, height, width, in, out, ending;
-    int64_t down() const { return (height + OUT - 1) / OUT; }
-    int64_t across() const { return (width + OUT - 1) / OUT; }
-    int64_t tiles() const { return pictures * down() * across(); }
+    // A block is transformed, multiplied and turned back while it lies in a core's cache.
+    void block(int64_t number, Room& room) const {
+        const int64_t first = number * TILES, real = l.tiles() - first < TILES ? l.tiles() - first : TILES;
+        Place places[TILES];
+        for (int64_t t = 0; t < real; t++) {
+            places[t] = place_of(l, first + t);
+            room.inputs.read(l, image, places[t], t);
+        }
+        multiply_all(l, products, room.inputs, room.m.at, room.apart, real, [&](int point) {
+            if (point < real) fetch(l, result, places[point]);
+        });
+        for (int64_t t = 0; t < real; t++)
+            for (int64_t k = 0; k < l.out; k += LANES) {
+                const int64_t begin = k / WIDE * WIDE;
+                const float* m = room.m.at + begin * TILES + t * l.lanes(k) + k - begin;
+                write(l, m, room.apart, places[t], k, beside, result);
+            }
+    }
 };
 
-struct Place {
-    int64_t picture, y, x;
-};
-
-inline Place place_of(const Layer& l, int64_t tile) {
-    const int64_t row = tile / l.across();
-    return {row / l.down(), row % l.down() * OUT, tile % l.across() * OUT};
+template <class T> Rows<T> all_rows(T* at, const Layer& l, int64_t channels) {
+    return {at, l.pictures * l.height, l.width * channels};
 }
 
-// weight [out / 16][in][3][3][16] -> kernel [point][out / WIDE][in][WIDE], LANES from `k` on; the last of `out` may
-// be LANES. It takes a hundredth of the products' time, and four times the memory if it stayed.
-inline void transform(const Layer& l, int64_t k, float* kernel) {
-    const int64_t begin = k / WIDE * WIDE, lanes = begin + WIDE <= l.out ? WIDE : LANES;
-    for (int64_t c = 0; c < l.in; c++) {
-        const float* corner = l.weight + (k / 16 * l.in + c) * 9 * 16 + k % 16;
-        vec x[9], t[3 * IN], u[POINTS];
-        for (int i = 0; i < 9; i++) x[i] = load(corner + 16 * i);
-        for (int i = 0; i < 3; i++) Four::weight(x + i, 3, t + i, 3);
-        for (int i = 0; i < IN; i++) Four::weight(t + 3 * i, 1, u + i * IN, 1);
-        for (int p = 0; p < POINTS; p++) store(kernel + (p * l.out + begin) * l.in + c * lanes + k - begin, u[p]);
-    }
-}
-
-// products[tile][lane] = sum over channels of inputs[tile][channel] kernel[channel][lane], for ROWS tiles.
-template <int VECTORS>
-inline void multiply(const float* inputs, const float* kernel, float* products, int64_t channels) {
-    vec sum[ROWS][VECTORS];
-    for (int r = 0; r < ROWS; r++)
-        for (int v = 0; v < VECTORS; v++) sum[r][v] = vec{};
-    for (int64_t c = 0; c < channels; c++) {
-        vec k[VECTORS];
-        for (int v = 0; v < VECTORS; v++) k[v] = load(kernel + (c * VECTORS + v) * LANES);
-#pragma GCC unroll 14
-        for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < VECTORS; v++) sum[r][v] += inputs[r * channels + c] * k[v];
-    }
-    for (int r = 0; r < ROWS; r++)
-        for (int v = 0; v < VECTORS; v++) store(products + (r * VECTORS + v) * LANES, sum[r][v]);
-}
-
-// B^T d B of a tile, its features normed first where there are stats -> v[point * step + channel].
-template <bool NORMED, bool INSIDE, class T>
-inline void read_tile(const Layer& l, const T* image, const Place& at, float* v, int64_t step) {
-    const int64_t first = (at.picture * l.height + at.y - 1) * l.width + at.x - 1;
-    for (int64_t c = 0; c < l.in; c += LANES) {
-        vec x[POINTS], t[POINTS];
-        vec scale = {}, shift = {};
-        if (NORMED) scale = load(l.scale + at.picture * l.in + c), shift = load(l.shift + at.picture * l.in + c);
-#pragma GCC unroll 36
-        for (int i = 0; i < POINTS; i++) {
-            const int64_t pixel = first + i / IN * l.width + i % IN;
-            const int64_t row = at.y - 1 + i / IN, column = at.x - 1 + i % IN;
-            x[i] = vec{};
-            if (!INSIDE && (row < 0 || row >= l.height || column < 0 || column >= l.width)) continue;
-            x[i] = load(image + pixel * l.in + c);
-            if (NORMED) x[i] = (x[i] * l.stats[2 * pixel + 1] - l.stats[2 * pixel]) * scale + shift;
-        }
-        for (int i = 0; i < IN; i++) Four::input(x + i, IN, t + i, IN);
-        for (int i = 0; i < POINTS; i += IN) Four::input(t + i, 1, x + i, 1);
-        for (int p = 0; p < POINTS; p++) store(v + p * step + c, x[p]);
-    }
-}
-
-template <class T> void read(const Layer& l, const T* image, const Place& at, float* v, int64_t step) {
-    const bool inside = at.y && at.x && at.y + OUT < l.height && at.x + OUT < l.width;
-    if (l.stats)
-        inside ? read_tile<true, true>(l, image, at, v, step) : read_tile<true, false>(l, image, at, v, step);
-    else
-        inside ? read_tile<false, true>(l, image, at, v, step) : read_tile<false, false>(l, image, at, v, step);
-}
-
-// A^T m A of a tile, LANES channels from `channel` on, the offset, and what ends the layer.
-template <int ENDING, class T>
-inline void write_tile(const Layer& l, const float* m, int64_t step, const Place& at, int64_t channel, const T* beside,
-                       T* to) {
-    vec x[POINTS], t[OUT * IN], y[OUT * OUT];
-    const float* factors = l.factor ? l.factor + at.picture * l.out + channel : nullptr;
-    const vec factor = factors ? load(factors) : vec{} + 1.0f, offset = l.offset ? load(l.offset + channel) : vec{};
-    for (int i = 0; i < POINTS; i++) x[i] = load(m + i * step);
-    for (int i = 0; i < IN; i++) Four::output(x + i, IN, t + i, IN);
-    for (int i = 0; i < OUT; i++) Four::output(t + i * IN, 1, y + i * OUT, 1);
-    const int64_t rows = l.height - at.y, columns = l.width - at.x;
-    const int64_t first = (at.picture * l.height + at.y) * l.width + at.x;
-#pragma GCC unroll 16
-    for (int i = 0; i < OUT * OUT; i++) {
-        if (i / OUT >= rows || i % OUT >= columns) continue;
-        const int64_t place = (first + i / OUT * l.width + i % OUT) * l.out + channel;
-        vec z = y[i] + offset;
-        if (ENDING == ACTIVE) z = z * sigmoid(z) * factor;
-        if (ENDING == GATED) z = load(beside + place) + z * factor;
-        store(to + place, z);
-    }
-}
-
-template <class T>
-void write(const Layer& l, const float* m, int64_t step, const Place& at, int64_t channel, const T* beside, T* to) {
-    if (l.ending == ACTIVE) write_tile<ACTIVE>(l, m, step, at, channel, beside, to);
-    else if (l.ending == GATED) write_tile<GATED>(l, m, step, at, channel, beside, to);
-    else write_tile<PLAIN>(l, m, step, at, channel, beside, to);
-}
-
-// Fetches what a tile writes while products are made.
-template <class T> inline void fetch(const Layer& l, const T* result, const Place& at) {
-    const int64_t rows = l.height - at.y < OUT ? l.height - at.y : OUT;
-    const int64_t columns = l.width - at.x < OUT ? l.width - at.x : OUT;
-    for (int64_t y = 0; y < rows; y++) {
-        const T* row = result + ((at.picture * l.height + at.y + y) * l.width + at.x) * l.out;
-        for (int64_t i = 0; i < columns * l.out; i += 64 / sizeof(T)) __builtin_prefetch(row + i, 1);
-    }
-}
-
-// The products of all points of a block: inputs v -> m [point][out / WIDE][tile][WIDE].
-template <class Between>
-inline void multiply_all(const Layer& l, const float* kernel, const float* v, int64_t step, float* m, int64_t apart,
-                         int64_t tiles, const Between& between) {
-    for (int p = 0; p < POINTS; p++) {
-        between(p);
-        for (int64_t k = 0; k < l.out; k += WIDE) {
-            const bool both = k + WIDE <= l.out;
-            const float* own = kernel + (p * l.out + k) * l.in;
-            float* products = m + p * apart + k * TILES;
-            for (int64_t r = 0; r < tiles; r += ROWS)
-                (both ? multiply<2> : multiply<1>)(v + p * step + r * l.in, own, products + r * (both ? WIDE : LANES),
-                                                   l.in);
-        }
-    }
-}
-
-template <class T> void convolve(const Layer& l, const T* image, const T* beside, T* result, int64_t threads) {
-    const int64_t blocks = (l.tiles() + TILES - 1) / TILES, step = TILES * l.in + SKEW, apart = TILES * l.out + SKEW;
-    Scratch<float> kernel(POINTS * l.in * l.out);
+template <class P, class T> void layer(const Layer& l, const T* image, T* result, int64_t threads) {
+    Convolution<P, T> own{l, all_rows(image, l, l.in), {}, all_rows(result, l, l.out), P(l)};
 #pragma omp parallel num_threads(threads)
     {
-        Scratch<float> v(POINTS * step), m(POINTS * apart);
-        Place places[TILES];
-        std::memset(v.at, 0, POINTS * step * sizeof(float));
+        typename Convolution<P, T>::Room room(l);
 #pragma omp for
-        for (int64_t k = 0; k < l.out; k += LANES) transform(l, k, kernel.at);
+        for (int64_t k = 0; k < l.out; k += LANES) own.products.prepare(l, k);
 #pragma omp for schedule(dynamic)
-        for (int64_t block = 0; block < blocks; block++) {
-            const int64_t first = block * TILES, real = l.tiles() - first < TILES ? l.tiles() - first : TILES;
-            for (int64_t t = 0; t < real; t++) {
-                places[t] = place_of(l, first + t);
-                read(l, image, places[t], v.at + t * l.in, step);
-            }
-            multiply_all(l, kernel.at, v.at, step, m.at, apart, real, [&](int p) {
-                if (p < real) fetch(l, result, places[p]);
-            });
-            for (int64_t t = 0; t < real; t++)
-                for (int64_t k = 0; k < l.out; k += LANES) {
-                    const int64_t begin = k / WIDE * WIDE, lanes = begin + WIDE <= l.out ? WIDE : LANES;
-                    write(l, m.at + begin * TILES + t * lanes + k - begin, apart, places[t], k, beside, result);
+        for (int64_t block = 0; block < l.blocks(); block++) own.block(block, room);
+    }
+}
+
+// x + gate second(choice silu(first(norm(x)))). Both layers go down the picture together, so that what lies between
+// them stays in the cache: a block of the first, then one of the second as far behind as it has to be.
+template <class P, class T>
+void residual(Layer begin, const Layer& end, const T* image, T* result, int64_t threads) {
+    const int64_t blocks = begin.blocks(), needed = 1 + begin.across() / TILES;  // blocks ahead of a block
+    const Turns turns{blocks, needed, 3, needed + threads};
+    const int64_t held = OUT * (turns.apart() * TILES / begin.across() + 4), rows = begin.pictures * begin.height;
+    Scratch<float> stats(2 * rows * begin.width);
+    Scratch<T> inner((held < rows ? held : rows) * begin.width * begin.out);
+    begin.stats = stats.at;
+    const Rows<T> between{inner.at, held < rows ? held : rows, begin.width * begin.out};
+    const Rows<const T> read{between.at, between.held, between.length}, x = all_rows(image, begin, begin.in);
+    Convolution<P, T> first{begin, x, {}, between, P(begin)};
+    Convolution<P, T> second{end, read, x, all_rows(result, end, end.out), P(end)};
+    Done done(turns);
+#pragma omp parallel num_threads(threads)
+    {
+        typename Convolution<P, T>::Room room(begin);
+        Done::Seen seen(done);
+#pragma omp for
+        for (int64_t k = 0; k < begin.out; k += LANES) first.products.prepare(begin, k), second.products.prepare(end, k);
+#pragma omp for schedule(monotonic : dynamic, 1)
+        for (int64_t turn = 0; turn < turns.count(); turn++) {
+            const int64_t stage = turns.stage(turn), block = turns.block(turn);
+            if (block < 0 || block >= blocks) continue;
+            if (stage > 0) seen.wait(stage - 1, block + needed);
+            if (stage == 1) seen.wait(2, block - turns.apart());  // its rows take the place of older ones
+            if (stage == 0) {
+                for (int64_t t = block * TILES; t < (block + 1) * TILES && t < begin.tiles(); t++) {
+                    const Place at = place_of(begin, t);
+                    for (int64_t y = at.y; y < at.y + OUT && y < begin.height; y++) {
+                        const int64_t row = at.picture * begin.height + y, columns = begin.width - at.x;
+                        measure(x.row(row) + at.x * begin.in, stats.at + 2 * (row * begin.width + at.x),
+                                columns < OUT ? columns : OUT, begin.in);
+                    }
                 }
+            } else {
+                (stage == 1 ? first : second).block(block, room);
+            }
+            done.set(stage, block);
         }
     }
 }
 
-// Of each pixel: mean / deviation and 1 / deviation over its channels.
-template <class T> void measure(const T* image, float* stats, int64_t pixels, int64_t channels, int64_t threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t n = 0; n < pixels; n++) {
-        const T* at = image + n * channels;
-        vec sum = {}, squares = {};
-        for (int64_t c = 0; c < channels; c += LANES) sum += load(at + c);
-        const float mean = total(sum) / channels;
-        for (int64_t c = 0; c < channels; c += LANES) {
-            vec d = load(at + c) - mean;
-            squares += d * d;
-        }
-        const float inverse = 1.0f / __builtin_sqrtf(total(squares) / channels + EPSILON);
-        stats[2 * n] = mean * inverse, stats[2 * n + 1] = inverse;
-    }
-}
+#ifdef __AVX512VNNI__
+using Products = InWholes;
+#else
+using Products = InFloats;
+#endif
 
 }  // namespace
 
 extern "C" {
 
-// stats [pixels][2] of image [pixels][channels], for the norm before a layer.
-void rar_measure(const void* image, float* stats, int64_t pixels, int64_t channels, int64_t half, int64_t threads) {
+// One layer: image [pictures][height][width][in] -> result [pictures][height][width][out].
+void rar_layer(const void* image, const float* weight, const float* offset, void* result, int64_t pictures,
+               int64_t height, int64_t width, int64_t in, int64_t out, int64_t half, int64_t threads) {
+    const Layer l{nullptr, nullptr, nullptr, weight, offset, nullptr, pictures, height, width, in, out, PLAIN};
 #ifdef __AVX512BF16__
-    if (half) return measure(static_cast<const bf16*>(image), stats, pixels, channels, threads);
+    if (half) return layer<Products>(l, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
 #endif
-    measure(static_cast<const float*>(image), stats, pixels, channels, threads);
+    layer<Products>(l, static_cast<const float*>(image), static_cast<float*>(result), threads);
 }
 
-// One layer. ending: 0 nothing, 1 SiLU times factor, 2 times factor and added to `beside`.
-void rar_layer(const void* image, const float* stats, const float* scale, const float* shift, const float* weight,
-               const float* offset, const float* factor, const void* beside, void* result, int64_t pictures,
-               int64_t height, int64_t width, int64_t in, int64_t out, int64_t ending, int64_t half, int64_t threads) {
-    const Layer l{stats, scale, shift, weight, offset, factor, pictures, height, width, in, out, ending};
+// One residual block of `channels`; scale, shift, choice (or null) and gate: (pictures, channels).
+void rar_residual(const void* image, const float* scale, const float* shift, const float* choice, const float* gate,
+                  const float* first, const float* first_offset, const float* second, const float* second_offset,
+                  void* result, int64_t pictures, int64_t height, int64_t width, int64_t channels, int64_t half,
+                  int64_t threads) {
+    const Layer begin{nullptr, scale, shift, first, first_offset, choice, pictures, height, width, channels, channels,
+                      ACTIVE};
+    const Layer end{nullptr, nullptr, nullptr, second, second_offset, gate, pictures, height, width, channels, channels,
+                    GATED};
 #ifdef __AVX512BF16__
     if (half)
-        return convolve(l, static_cast<const bf16*>(image), static_cast<const bf16*>(beside),
-                        static_cast<bf16*>(result), threads);
+        return residual<Products>(begin, end, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
 #endif
-    convolve(l, static_cast<const float*>(image), static_cast<const float*>(beside), static_cast<float*>(result),
-             threads);
+    residual<Products>(begin, end, static_cast<const float*>(image), static_cast<float*>(result), threads);
 }
 }
