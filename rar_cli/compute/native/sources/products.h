@@ -60,10 +60,11 @@ struct InFloats {
 
 #ifdef __AVX512VNNI__
 // Twice as many products at a time. Each tile's features at a point, and each output channel's kernel there, have a
-// scale of their own, from their norm over the channels: by Cauchy and Schwarz no sum exceeds 32 bits. Rounding: 1e-4.
-// Channels c and c + 16 lie side by side, and input channels are filled up with zeros to a multiple of 32.
+// scale of their own, from their norm over the channels: by Cauchy and Schwarz no sum exceeds 32 bits. A layer rounds
+// to 1e-3 at most. Channels c and c + 16 lie side by side; input channels are filled up with zeros to multiples of 32.
 struct InWholes {
     static constexpr float NORM = 32700.0f;
+    static constexpr int FILLED = 48;  // the points, filled up to whole vectors
     static int64_t pairs(const Layer& l) { return (l.in + 31) / 32 * 16; }
 
     Scratch<int32_t> kernel;
@@ -105,25 +106,34 @@ struct InWholes {
     struct Room {
         int64_t step;
         Scratch<int32_t> inputs;
-        Scratch<float> exact, sizes;  // [point][in] of a tile; [point][TILES]
+        Scratch<float> exact, sizes;  // [point][in] of a tile; [tile][FILLED]
         explicit Room(const Layer& l)
-            : step(TILES * pairs(l) + SKEW), inputs(POINTS * step), exact(POINTS * l.in), sizes(POINTS * TILES) {
+            : step(TILES * pairs(l) + SKEW), inputs(POINTS * step), exact(POINTS * l.in), sizes(TILES * FILLED) {
             std::memset(inputs.at, 0, POINTS * step * sizeof(int32_t));
-            std::memset(sizes.at, 0, POINTS * TILES * sizeof(float));
+            std::memset(sizes.at, 0, TILES * FILLED * sizeof(float));
         }
         template <class T> void read(const Layer& l, const Rows<const T>& image, const Place& at, int64_t tile) {
             ::read(l, image, at, exact.at, l.in);
+            alignas(64) float scales[FILLED] = {};
+            for (int p = 0; p < POINTS; p++) {
+                vec squares = {};
+                for (int64_t c = 0; c < l.in; c += LANES) {
+                    const vec x = load(exact.at + p * l.in + c);
+                    squares += x * x;
+                }
+                scales[p] = total(squares);
+            }
+            for (int p = 0; p < FILLED; p += LANES) {
+                const vec norm = (vec)_mm512_sqrt_ps((__m512)load(scales + p));
+                store(sizes.at + tile * FILLED + p, norm / NORM);
+                store(scales + p, norm == 0.0f ? vec{} : NORM / norm);
+            }
             for (int p = 0; p < POINTS; p++) {
                 const float* from = exact.at + p * l.in;
-                vec squares = {};
-                for (int64_t c = 0; c < l.in; c += LANES) squares += load(from + c) * load(from + c);
-                const float norm = __builtin_sqrtf(_mm512_reduce_add_ps((__m512)squares));
-                const float scale = norm > 0.0f ? NORM / norm : norm;
-                sizes.at[p * TILES + tile] = norm / NORM;
                 int32_t* to = inputs.at + p * step + tile * pairs(l);
                 for (int64_t c = 0; c < l.in; c += 32) {
-                    const whole low = rounded(load(from + c) * scale);
-                    const whole high = c + 16 < l.in ? rounded(load(from + c + 16) * scale) : whole{};
+                    const whole low = rounded(load(from + c) * scales[p]);
+                    const whole high = c + 16 < l.in ? rounded(load(from + c + 16) * scales[p]) : whole{};
                     const whole both = beside(low, high);
                     std::memcpy(to + c / 2, &both, sizeof both);
                 }
@@ -140,12 +150,12 @@ struct InWholes {
             const vec size = load(sizes.at + p * l.out + k + v * LANES);
             for (int r = 0; r < ROWS; r++) {
                 const vec found = (vec)_mm512_cvtepi32_ps((__m512i)sum[r * VECTORS + v]);
-                store(products + (r * VECTORS + v) * LANES, found * (size * room.sizes.at[p * TILES + tile + r]));
+                store(products + (r * VECTORS + v) * LANES, found * (size * room.sizes.at[(tile + r) * FILLED + p]));
             }
         }
     }
 
-    // Not inlined, for GCC would keep the sums in memory.
+    // In assembler and not inlined, for GCC keeps the sums of the intrinsics in memory.
     template <int VECTORS>
     [[gnu::noinline]] static void add_up(const int32_t* inputs, const int32_t* own, int64_t count, whole* sums) {
         __m512i sum[ROWS][VECTORS];

@@ -75,7 +75,10 @@ void residual(Layer begin, const Layer& end, const T* image, T* result, int64_t 
         typename Convolution<P, T>::Room room(begin);
         Done::Seen seen(done);
 #pragma omp for
-        for (int64_t k = 0; k < begin.out; k += LANES) first.products.prepare(begin, k), second.products.prepare(end, k);
+        for (int64_t k = 0; k < begin.out; k += LANES) {
+            first.products.prepare(begin, k);
+            second.products.prepare(end, k);
+        }
 #pragma omp for schedule(monotonic : dynamic, 1)
         for (int64_t turn = 0; turn < turns.count(); turn++) {
             const int64_t stage = turns.stage(turn), block = turns.block(turn);

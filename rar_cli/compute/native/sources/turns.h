@@ -13,7 +13,7 @@ struct Turns {
     int64_t count() const { return (blocks + (stages - 1) * lag) * stages; }
     int64_t stage(int64_t turn) const { return turn % stages; }
     int64_t block(int64_t turn) const { return turn / stages - stage(turn) * lag; }  // not of the picture: no turn
-    int64_t apart() const { return 2 * lag; }  // blocks of a stage from one to the last that the next may still read
+    int64_t apart() const { return 2 * lag; }  // blocks from one to the oldest that the next stage may still read
 };
 
 // Which blocks each stage has done.
@@ -23,7 +23,9 @@ struct Done {
     explicit Done(const Turns& t) : turns(t), flags(t.stages * t.blocks) {
         std::memset(flags.at, 0, t.stages * t.blocks);
     }
-    void set(int64_t stage, int64_t block) { __atomic_store_n(flags.at + stage * turns.blocks + block, 1, __ATOMIC_RELEASE); }
+    void set(int64_t stage, int64_t block) {
+        __atomic_store_n(flags.at + stage * turns.blocks + block, 1, __ATOMIC_RELEASE);
+    }
 
     // What one thread knows of it.
     struct Seen {

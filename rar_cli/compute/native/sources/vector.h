@@ -40,9 +40,23 @@ static inline void store(bf16* at, vec x) {
 #endif
 
 static inline float total(vec x) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
+#ifdef __AVX512F__
+    return _mm512_reduce_add_ps((__m512)x);
+#else
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+#endif
+}
+
+// A step of Newton's after the processor's estimate; a division takes several times as long.
+static inline vec reciprocal(vec x) {
+#ifdef __AVX512F__
+    const vec y = (vec)_mm512_rcp14_ps((__m512)x);
+#else
+    const vec y = (vec)_mm256_rcp_ps((__m256)x);
+#endif
+    return y * (2.0f - x * y);
 }
 
 static inline vec sigmoid(vec x) {
@@ -56,5 +70,5 @@ static inline vec sigmoid(vec x) {
     const float terms[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
     for (float c : terms) p = p * r + c;
     whole power = (whole)p + ((whole)shifted << 23);  // exp(-x): the whole number lies in the lowest bits
-    return 1.0f / (1.0f + (vec)power);
+    return reciprocal(1.0f + (vec)power);
 }
