@@ -46,7 +46,9 @@ def capability(request, monkeypatch):
     """Each that the processor has, in turn."""
     reported, there = "AVX2" if request.param == "AVX2" else "AVX512", library_module._has
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: reported)
-    monkeypatch.setattr(library_module, "_has", lambda name: there(name) and (name, request.param) != ("vnni", "AVX512"))
+    monkeypatch.setattr(
+        library_module, "_has", lambda name: there(name) and (name, request.param) != ("vnni", "AVX512")
+    )
     library.cache_clear()
     yield request.param
     library.cache_clear()
