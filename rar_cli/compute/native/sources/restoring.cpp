@@ -5,15 +5,15 @@
 
 namespace {
 
-// One layer over rows of features, block by block of its tiles. P: its products.
-template <class P, class T> struct Convolution {
+// One layer over rows of features, block by block of its tiles.
+template <class T> struct Convolution {
     Layer l;
     Rows<const T> image, beside;
     Rows<T> result;
-    P products;
+    Kernel kernel;
 
     struct Room {
-        typename P::Room inputs;
+        Inputs inputs;
         int64_t apart;
         Scratch<float> m;
         explicit Room(const Layer& l) : inputs(l), apart(TILES * l.out + SKEW), m(POINTS * apart) {}
@@ -27,7 +27,7 @@ template <class P, class T> struct Convolution {
             places[t] = place_of(l, first + t);
             room.inputs.read(l, image, places[t], t);
         }
-        multiply_all(l, products, room.inputs, room.m.at, room.apart, real, [&](int point) {
+        multiply_all(l, room.inputs, kernel, room.m.at, room.apart, real, [&](int point) {
             if (point < real) fetch(l, result, places[point]);
         });
         for (int64_t t = 0; t < real; t++)
@@ -43,13 +43,13 @@ template <class T> Rows<T> all_rows(T* at, const Layer& l, int64_t channels) {
     return {at, l.pictures * l.height, l.width * channels};
 }
 
-template <class P, class T> void layer(const Layer& l, const T* image, T* result, int64_t threads) {
-    Convolution<P, T> own{l, all_rows(image, l, l.in), {}, all_rows(result, l, l.out), P(l)};
+template <class T> void layer(const Layer& l, const T* image, T* result, int64_t threads) {
+    Convolution<T> own{l, all_rows(image, l, l.in), {}, all_rows(result, l, l.out), Kernel(l)};
 #pragma omp parallel num_threads(threads)
     {
-        typename Convolution<P, T>::Room room(l);
+        typename Convolution<T>::Room room(l);
 #pragma omp for
-        for (int64_t k = 0; k < l.out; k += LANES) own.products.prepare(l, k);
+        for (int64_t k = 0; k < l.out; k += LANES) own.kernel.prepare(l, k);
 #pragma omp for schedule(dynamic)
         for (int64_t block = 0; block < l.blocks(); block++) own.block(block, room);
     }
@@ -57,7 +57,7 @@ template <class P, class T> void layer(const Layer& l, const T* image, T* result
 
 // x + gate second(choice silu(first(norm(x)))). Both layers go down the picture together, so that what lies between
 // them stays in the cache: a block of the first, then one of the second as far behind as it has to be.
-template <class P, class T>
+template <class T>
 void residual(Layer begin, const Layer& end, const T* image, T* result, int64_t threads) {
     const int64_t blocks = begin.blocks(), needed = 1 + begin.across() / TILES;  // blocks ahead of a block
     const Turns turns{blocks, needed, 3, needed + threads};
@@ -67,17 +67,17 @@ void residual(Layer begin, const Layer& end, const T* image, T* result, int64_t 
     begin.stats = stats.at;
     const Rows<T> between{inner.at, held < rows ? held : rows, begin.width * begin.out};
     const Rows<const T> read{between.at, between.held, between.length}, x = all_rows(image, begin, begin.in);
-    Convolution<P, T> first{begin, x, {}, between, P(begin)};
-    Convolution<P, T> second{end, read, x, all_rows(result, end, end.out), P(end)};
+    Convolution<T> first{begin, x, {}, between, Kernel(begin)};
+    Convolution<T> second{end, read, x, all_rows(result, end, end.out), Kernel(end)};
     Done done(turns);
 #pragma omp parallel num_threads(threads)
     {
-        typename Convolution<P, T>::Room room(begin);
+        typename Convolution<T>::Room room(begin);
         Done::Seen seen(done);
 #pragma omp for
         for (int64_t k = 0; k < begin.out; k += LANES) {
-            first.products.prepare(begin, k);
-            second.products.prepare(end, k);
+            first.kernel.prepare(begin, k);
+            second.kernel.prepare(end, k);
         }
 #pragma omp for schedule(monotonic : dynamic, 1)
         for (int64_t turn = 0; turn < turns.count(); turn++) {
@@ -102,12 +102,6 @@ void residual(Layer begin, const Layer& end, const T* image, T* result, int64_t 
     }
 }
 
-#ifdef __AVX512VNNI__
-using Products = InWholes;
-#else
-using Products = InFloats;
-#endif
-
 }  // namespace
 
 extern "C" {
@@ -117,9 +111,9 @@ void rar_layer(const void* image, const float* weight, const float* offset, void
                int64_t height, int64_t width, int64_t in, int64_t out, int64_t half, int64_t threads) {
     const Layer l{nullptr, nullptr, nullptr, weight, offset, nullptr, pictures, height, width, in, out, PLAIN};
 #ifdef __AVX512BF16__
-    if (half) return layer<Products>(l, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
+    if (half) return layer(l, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
 #endif
-    layer<Products>(l, static_cast<const float*>(image), static_cast<float*>(result), threads);
+    layer(l, static_cast<const float*>(image), static_cast<float*>(result), threads);
 }
 
 // One residual block of `channels`; scale, shift, choice (or null) and gate: (pictures, channels).
@@ -133,8 +127,8 @@ void rar_residual(const void* image, const float* scale, const float* shift, con
                     GATED};
 #ifdef __AVX512BF16__
     if (half)
-        return residual<Products>(begin, end, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
+        return residual(begin, end, static_cast<const bf16*>(image), static_cast<bf16*>(result), threads);
 #endif
-    residual<Products>(begin, end, static_cast<const float*>(image), static_cast<float*>(result), threads);
+    residual(begin, end, static_cast<const float*>(image), static_cast<float*>(result), threads);
 }
 }

@@ -39,6 +39,40 @@ static inline void store(bf16* at, vec x) {
 }
 #endif
 
+static inline vec root(vec x) {
+#ifdef __AVX512F__
+    return (vec)_mm512_sqrt_ps((__m512)x);
+#else
+    return (vec)_mm256_sqrt_ps((__m256)x);
+#endif
+}
+
+static inline whole rounded(vec x) {
+#ifdef __AVX512F__
+    return (whole)_mm512_cvtps_epi32((__m512)x);
+#else
+    return (whole)_mm256_cvtps_epi32((__m256)x);
+#endif
+}
+
+static inline vec real(whole x) {
+#ifdef __AVX512F__
+    return (vec)_mm512_cvtepi32_ps((__m512i)x);
+#else
+    return (vec)_mm256_cvtepi32_ps((__m256i)x);
+#endif
+}
+
+// sum + the products of both halves of each pair.
+static inline void add_products(whole& sum, whole a, whole b) {
+#ifdef __AVX512VNNI__
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#else
+    whole both;
+    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(both) : "v"(a), "v"(b));
+#endif
+}
+
 static inline float total(vec x) {
 #ifdef __AVX512F__
     return _mm512_reduce_add_ps((__m512)x);
