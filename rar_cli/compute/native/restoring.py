@@ -26,16 +26,20 @@ class RestoringConv2d(nn.Conv2d):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-        self.packed = Remade(packed)  # at first use, for `rar assess` never needs the restorer's
+        self.kernel = Remade(prepared)  # at first use, for `rar assess` never needs the restorer's
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, in, h, w) -> (b, out, h, w), channels_last."""
         return layer(self, _ready(x)) if runs(x) else super().forward(x)
 
 
-def packed(weight: Tensor) -> Tensor:
-    """weight (out, in, 3, 3) -> as the kernels read it."""
-    return rearrange(weight.float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
+def prepared(weight: Tensor) -> Tensor:
+    """weight (out, in, 3, 3) -> its kernel, transformed and scaled: twice the memory, but made once."""
+    out, inner = weight.shape[:2]
+    packed = rearrange(weight.float(), "(k l) i y x -> k i y x l", l=MULTIPLE).contiguous()
+    kernel = torch.empty(36 * out * (-(-inner // 32) * 16 + 1), dtype=torch.int32)
+    call(RESTORING, "rar_prepare", packed, kernel, inner, out, torch.get_num_threads())
+    return kernel
 
 
 def layer(conv: RestoringConv2d, x: Tensor) -> Tensor:
@@ -44,7 +48,7 @@ def layer(conv: RestoringConv2d, x: Tensor) -> Tensor:
     size = (batch, conv.out_channels, height, width)
     result = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)  # first: it fills a gap that is large
     call(
-        *(RESTORING, "rar_layer", x, conv.packed.of(conv.weight), _offset(conv), result, batch, height, width),
+        *(RESTORING, "rar_layer", x, conv.kernel.of(conv.weight), _offset(conv), result, batch, height, width),
         *(channels, conv.out_channels, int(x.dtype == torch.bfloat16), torch.get_num_threads()),
     )
     return result
@@ -64,7 +68,7 @@ def restored_block(
     begin, end = cast(RestoringConv2d, first), cast(RestoringConv2d, second)
     call(
         *(RESTORING, "rar_residual", x, scale, shift, choice, gate),
-        *(begin.packed.of(begin.weight), _offset(begin), end.packed.of(end.weight), _offset(end), result),
+        *(begin.kernel.of(begin.weight), _offset(begin), end.kernel.of(end.weight), _offset(end), result),
         *(batch, height, width, channels, int(x.dtype == torch.bfloat16), torch.get_num_threads()),
     )
     return result

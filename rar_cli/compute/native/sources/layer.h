@@ -17,8 +17,7 @@ enum Ending : int64_t { PLAIN, ACTIVE, GATED };
 
 struct Layer {
     const float *stats, *scale, *shift;  // of the norm before it; stats null: none
-    const float *weight, *offset;        // weight: [out / 16][in][3][3][16]
-    const float* factor;                 // (pictures, out), of the activation or of the gate; null: 1
+    const float *offset, *factor;        // factor: (pictures, out), of the activation or of the gate; null: 1
     int64_t pictures, height, width, in, out, ending;
     int64_t down() const { return (height + OUT - 1) / OUT; }
     int64_t across() const { return (width + OUT - 1) / OUT; }

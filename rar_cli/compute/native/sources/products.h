@@ -23,39 +23,40 @@ static inline void store_pairs(const Layer& l, const float* from, int64_t c, int
     std::memcpy(to, &both, sizeof both);
 }
 
-// To make a kernel takes a hundredth of the products' time, and to keep it twice the memory of the weight.
+// A layer's kernel: values [point][out / WIDE][pair][WIDE], and sizes [point][out] behind them.
 struct Kernel {
-    Scratch<int32_t> values;  // [point][out / WIDE][pair][WIDE]
-    Scratch<float> sizes;     // [point][out]
-    explicit Kernel(const Layer& l) : values(POINTS * pairs(l) * l.out), sizes(POINTS * l.out) {}
+    const int32_t* values;
+    const float* sizes;
+    Kernel(const Layer& l, const int32_t* at)
+        : values(at), sizes(reinterpret_cast<const float*>(at + POINTS * pairs(l) * l.out)) {}
+};
 
-    // G g G^T of LANES output channels from `k` on.
-    void prepare(const Layer& l, int64_t k) {
-        Scratch<float> exact(POINTS * l.in * LANES);  // [point][in][LANES]
-        vec squares[POINTS] = {};
-        for (int64_t c = 0; c < l.in; c++) {
-            const float* corner = l.weight + (k / 16 * l.in + c) * 9 * 16 + k % 16;
-            vec x[9], t[3 * IN], u[POINTS];
-            for (int i = 0; i < 9; i++) x[i] = load(corner + 16 * i);
-            for (int i = 0; i < 3; i++) Four::weight(x + i, 3, t + i, 3);
-            for (int i = 0; i < IN; i++) Four::weight(t + 3 * i, 1, u + i * IN, 1);
-            for (int p = 0; p < POINTS; p++) {
-                squares[p] += u[p] * u[p];
-                store(exact.at + (p * l.in + c) * LANES, u[p]);
-            }
-        }
-        const int64_t begin = k / WIDE * WIDE;
+// G g G^T of LANES output channels from `k` on of weight [out / 16][in][3][3][16].
+static inline void prepare(const Layer& l, const float* weight, int64_t k, int32_t* values, float* sizes) {
+    Scratch<float> exact(POINTS * l.in * LANES);  // [point][in][LANES]
+    vec squares[POINTS] = {};
+    for (int64_t c = 0; c < l.in; c++) {
+        const float* corner = weight + (k / 16 * l.in + c) * 9 * 16 + k % 16;
+        vec x[9], t[3 * IN], u[POINTS];
+        for (int i = 0; i < 9; i++) x[i] = load(corner + 16 * i);
+        for (int i = 0; i < 3; i++) Four::weight(x + i, 3, t + i, 3);
+        for (int i = 0; i < IN; i++) Four::weight(t + 3 * i, 1, u + i * IN, 1);
         for (int p = 0; p < POINTS; p++) {
-            const vec norm = root(squares[p]), scale = norm == 0.0f ? vec{} : NORM / norm;
-            store(sizes.at + p * l.out + k, norm / NORM);
-            int32_t* to = values.at + (p * l.out + begin) * pairs(l) + k - begin;
-            for (int64_t j = 0; j < pairs(l); j++) {
-                const int64_t c = j / LANES * WIDE + j % LANES;
-                store_pairs(l, exact.at + (p * l.in + c) * LANES, c, LANES, scale, to + j * l.lanes(k));
-            }
+            squares[p] += u[p] * u[p];
+            store(exact.at + (p * l.in + c) * LANES, u[p]);
         }
     }
-};
+    const int64_t begin = k / WIDE * WIDE;
+    for (int p = 0; p < POINTS; p++) {
+        const vec norm = root(squares[p]), scale = norm == 0.0f ? vec{} : NORM / norm;
+        store(sizes + p * l.out + k, norm / NORM);
+        int32_t* to = values + (p * l.out + begin) * pairs(l) + k - begin;
+        for (int64_t j = 0; j < pairs(l); j++) {
+            const int64_t c = j / LANES * WIDE + j % LANES;
+            store_pairs(l, exact.at + (p * l.in + c) * LANES, c, LANES, scale, to + j * l.lanes(k));
+        }
+    }
+}
 
 // The features of a block.
 struct Inputs {
@@ -119,10 +120,10 @@ void multiply(const Layer& l, const Inputs& inputs, const Kernel& kernel, int p,
               float* products) {
     const int64_t count = pairs(l);
     whole sums[ROWS * VECTORS];
-    add_up<VECTORS>(inputs.values.at + p * inputs.step + tile * count, kernel.values.at + (p * l.out + k) * count,
+    add_up<VECTORS>(inputs.values.at + p * inputs.step + tile * count, kernel.values + (p * l.out + k) * count,
                     count, sums);
     for (int v = 0; v < VECTORS; v++) {
-        const vec size = load(kernel.sizes.at + p * l.out + k + v * LANES);
+        const vec size = load(kernel.sizes + p * l.out + k + v * LANES);
         for (int r = 0; r < ROWS; r++) {
             const float other = inputs.sizes.at[(tile + r) * FILLED + p];
             store(products + (r * VECTORS + v) * LANES, real(sums[r * VECTORS + v]) * (size * other));

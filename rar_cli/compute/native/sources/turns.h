@@ -9,7 +9,7 @@
 // Turns in their order: at each step a block of the first stage, one of the second `lag` blocks behind it, and so on.
 // Threads take turns in this order, so a turn waits only for turns that other threads have begun.
 struct Turns {
-    int64_t blocks, needed, stages, lag;
+    int64_t blocks, stages, lag;
     int64_t count() const { return (blocks + (stages - 1) * lag) * stages; }
     int64_t stage(int64_t turn) const { return turn % stages; }
     int64_t block(int64_t turn) const { return turn / stages - stage(turn) * lag; }  // not of the picture: no turn
