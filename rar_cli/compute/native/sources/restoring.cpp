@@ -129,7 +129,8 @@ void rar_residual(const void* image, const float* scale, const float* shift, con
     const Layer end{nullptr, nullptr, nullptr, second_offset, gate, pictures, height, width, channels, channels, GATED};
 #ifdef __AVX512BF16__
     if (half)
-        return residual(begin, end, static_cast<const bf16*>(image), first, second, static_cast<bf16*>(result), threads);
+        return residual(begin, end, static_cast<const bf16*>(image), first, second, static_cast<bf16*>(result),
+                        threads);
 #endif
     residual(begin, end, static_cast<const float*>(image), first, second, static_cast<float*>(result), threads);
 }
