@@ -12,6 +12,11 @@ needs_kernels = pytest.mark.skipif(isinstance(library(RESTORING), str), reason=s
 KINDS = [pytest.param(RestoringConv2d, marks=needs_kernels), WinogradConv2d]
 
 
+def near(found, expected):
+    """Whether they differ by rounding alone."""
+    return (found - expected).norm() < 2e-3 * expected.norm()
+
+
 def learned(layer):
     with torch.no_grad():
         layer.weight.mul_(2.0)
@@ -33,7 +38,7 @@ def test_a_layer_computes_with_the_weight_that_it_has_now(kind, change):
     with torch.no_grad():
         before = fast(x)
         change(layer)
-        torch.testing.assert_close(fast(x), layer(x), rtol=0, atol=5e-3)
+        assert near(fast(x), layer(x))
         assert not torch.allclose(fast(x), before, atol=1e-2)
 
 
@@ -41,4 +46,4 @@ def test_a_layer_computes_with_the_weight_that_it_has_now(kind, change):
 def test_weights_that_were_made_for_inference_alone_serve_too(kind):
     with torch.inference_mode():
         layer, x = nn.Conv2d(32, 32, 3, padding=1), torch.randn(1, 32, 16, 16)
-        torch.testing.assert_close(kind(layer)(x), layer(x), rtol=0, atol=5e-3)
+        assert near(kind(layer)(x), layer(x))
