@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
@@ -52,6 +53,15 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     return result
 
 
+def totals(gradient: Tensor) -> Tensor:
+    """Sums (c,) over pictures and pixels of a gradient (b, c, h, w) as laid out, in float32: the gradient of an offset.
+
+    They are a product, for a sum that widens bfloat16 copies all of it first.
+    """
+    pixels = rearrange(gradient, "b c h w -> (b h w) c")
+    return (pixels.new_ones(1, len(pixels)) @ pixels)[0].float()
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -67,7 +77,7 @@ class _Convolution(torch.autograd.Function):
         return (
             convolved(gradient, weight, None, back=True) if to_x else None,
             weight_gradient(x, gradient) if to_weight else None,
-            gradient.sum((0, 2, 3), dtype=torch.float32) if to_bias else None,
+            totals(gradient) if to_bias else None,
         )
 
 
