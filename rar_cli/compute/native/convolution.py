@@ -33,12 +33,17 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
             return laid_out(conv2d_input(size, rounded, x, padding=1))  # type: ignore[no-untyped-call]
         return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     batch, _, height, width = x.shape
-    wide = back and not height % 4 and not width % 4  # docs/decisions.md#kernels-of-training
+    wide = back and _wide(x)
     kernel = x.new_empty((36 if wide else 16) * out * inner)
     call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
     result = torch.empty((batch, made, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     call(TRAINING, "rar_convolve", x, kernel, offset, result, batch, height, width, taken, made, int(wide))
     return result
+
+
+def _wide(x: Tensor) -> bool:
+    """Whether F(4x4, 3x3) is taken for a gradient; it rounds more (docs/decisions.md#kernels-of-training)."""
+    return not any(side % 4 for side in x.shape[-2:])
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
@@ -49,7 +54,7 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
         found: Tensor = conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1)  # type: ignore[no-untyped-call]
         return found.float()
     result = torch.empty((out, inner, 3, 3), memory_format=torch.channels_last)
-    call(TRAINING, "rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
+    call(TRAINING, "rar_weight_gradient", x, gradient, result, batch, height, width, inner, out, int(_wide(x)))
     return result
 
 
