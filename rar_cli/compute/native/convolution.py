@@ -33,16 +33,17 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
             return laid_out(conv2d_input(size, rounded, x, padding=1))  # type: ignore[no-untyped-call]
         return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     batch, _, height, width = x.shape
-    wide = back and _wide(x)
+    wide = _wide(x)
     kernel = x.new_empty((36 if wide else 16) * out * inner)
-    call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
+    units = torch.empty(made) if wide else None
+    call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, units, inner, out, int(back))
     result = torch.empty((batch, made, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    call(TRAINING, "rar_convolve", x, kernel, offset, result, batch, height, width, taken, made, int(wide))
+    call(TRAINING, "rar_convolve", x, kernel, units, offset, result, batch, height, width, taken, made)
     return result
 
 
 def _wide(x: Tensor) -> bool:
-    """Whether F(4x4, 3x3) is taken for a gradient; it rounds more (docs/decisions.md#kernels-of-training)."""
+    """Whether F(4x4, 3x3) is taken (docs/decisions.md#kernels-of-training)."""
     return not any(side % 4 for side in x.shape[-2:])
 
 

@@ -37,8 +37,13 @@ static inline void store_pair(bf16* at, __m512 first, __m512 second) {
     _mm512_storeu_si512(at, _mm512_permutexvar_epi16(turns, (__m512i)_mm512_cvtne2ps_pbh(second, first)));
 }
 
-static inline __m512 dot(__m512 sum, const bf16* pair, __m512i column) {
+// Two neighbours in every lane.
+static inline __m512i pair_of(const bf16* at) {
     int32_t both;
-    std::memcpy(&both, pair, 4);
-    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)_mm512_set1_epi32(both));
+    std::memcpy(&both, at, 4);
+    return _mm512_set1_epi32(both);
+}
+
+static inline __m512 dot(__m512 sum, const bf16* pair, __m512i column) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)pair_of(pair));
 }
