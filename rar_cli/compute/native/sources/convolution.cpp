@@ -9,18 +9,19 @@ namespace {
 constexpr int ROWS = 14;  // tiles that one micro-kernel multiplies: 28 sums in registers
 template <class W> constexpr int TILES = W::OUT == 2 ? 56 : 28;  // of a block: they fit the second cache
 
-// What goes into the products: bfloat16, or whole numbers of 16 bits in units of a tile and of an output channel.
+// What goes into the products: bfloat16, or whole numbers of 16 bits in units of a tile and of an output channel. Sums
+// are vectors of float for both, whatever they hold: GCC keeps arrays of these in registers.
 struct Bfloat {
-    using Sum = __m512;
-    static inline Sum dot(Sum sum, __m512i pair, __m512i column) {
+    static inline __m512 dot(__m512 sum, __m512i pair, __m512i column) {
         return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)pair);
     }
-    static inline __m512 real(Sum sum) { return sum; }
+    static inline __m512 real(__m512 sum) { return sum; }
 };
 struct Integer {
-    using Sum = __m512i;
-    static inline Sum dot(Sum sum, __m512i pair, __m512i column) { return _mm512_dpwssd_epi32(sum, column, pair); }
-    static inline __m512 real(Sum sum) { return _mm512_cvtepi32_ps(sum); }
+    static inline __m512 dot(__m512 sum, __m512i pair, __m512i column) {
+        return (__m512)_mm512_dpwssd_epi32((__m512i)sum, column, pair);
+    }
+    static inline __m512 real(__m512 sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
 };
 
 // Norm over the channels of what goes into products of integers: by Cauchy and Schwarz a sum stays below 2^30.
@@ -36,9 +37,9 @@ static inline void store_whole_pair(bf16* at, __m512 first, __m512 second) {
 
 // products[tile][lane] = sum over channels of inputs[tile][channel] kernel[channel][lane], for ROWS tiles.
 template <class P>
-inline void multiply(const bf16* inputs, const bf16* kernel, typename P::Sum* products, int64_t channels) {
-    typename P::Sum sum[ROWS][2];
-    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = typename P::Sum{};
+inline void multiply(const bf16* inputs, const bf16* kernel, __m512* products, int64_t channels) {
+    __m512 sum[ROWS][2];
+    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
     for (int64_t c = 0; c < channels; c += 2) {
         __m512i first = _mm512_loadu_si512(kernel + c * LANES), second = _mm512_loadu_si512(kernel + c * LANES + 32);
 #pragma GCC unroll 14
@@ -81,8 +82,8 @@ inline float input_of(Integer, const bf16* const* pixel, int64_t in, bf16* v, in
 
 // A^T m A in its unit, and the offset: the outputs of a tile, 16 channels.
 template <class W, class P>
-inline void write_outputs(const typename P::Sum* m, int64_t step, __m512 unit, __m512 offset, bf16* at,
-                          int64_t channels, int64_t row) {
+inline void write_outputs(const __m512* m, int64_t step, __m512 unit, __m512 offset, bf16* at, int64_t channels,
+                          int64_t row) {
     __m512 x[W::POINTS], t[W::OUT * W::IN], y[W::OUT * W::OUT];
     for (int i = 0; i < W::POINTS; i++) x[i] = P::real(m[i * step]);
     for (int i = 0; i < W::IN; i++) W::output(x + i, W::IN, t + i, W::IN);
@@ -171,7 +172,7 @@ void convolve(const bf16* image, const bf16* kernel, const float* units, const f
 #pragma omp parallel
     {
         Scratch<bf16> v(W::POINTS * step), zeros(in);
-        Scratch<typename P::Sum> m(W::POINTS * apart);
+        Scratch<__m512> m(W::POINTS * apart);
         Scratch<__m512> exact(W::POINTS * in / 16);
         std::memset(zeros.at, 0, in * sizeof(bf16));
 #pragma omp for
