@@ -31,8 +31,8 @@ constexpr float LEAST = 1e-30f;  // of the norms that are divided by
 static inline __m256i whole(__m512 x) { return _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)); }
 
 static inline void store_whole_pair(bf16* at, __m512 first, __m512 second) {
-    __m512i low = _mm512_cvtepu16_epi32(whole(first)), high = _mm512_cvtepu16_epi32(whole(second));
-    _mm512_storeu_si512(at, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    __m512i low = _mm512_cvtps_epi32(first), high = _mm512_slli_epi32(_mm512_cvtps_epi32(second), 16);
+    _mm512_storeu_si512(at, _mm512_mask_blend_epi16(0xAAAAAAAA, low, high));
 }
 
 // products[tile][lane] = sum over channels of inputs[tile][channel] kernel[channel][lane], for ROWS tiles.
