@@ -10,7 +10,7 @@ constexpr int ROWS = 14;  // tiles that one micro-kernel multiplies: 28 sums in 
 template <class W> constexpr int TILES = W::OUT == 2 ? 56 : 28;  // of a block: they fit the second cache
 
 // What goes into the products: bfloat16, or whole numbers of 16 bits in units of a tile and of an output channel. Sums
-// are vectors of float for both, whatever they hold: GCC keeps arrays of these in registers.
+// are vectors of float for both, whatever they hold.
 struct Bfloat {
     static inline __m512 dot(__m512 sum, __m512i pair, __m512i column) {
         return _mm512_dpbf16_ps(sum, (__m512bh)column, (__m512bh)pair);
@@ -19,7 +19,9 @@ struct Bfloat {
 };
 struct Integer {
     static inline __m512 dot(__m512 sum, __m512i pair, __m512i column) {
-        return (__m512)_mm512_dpwssd_epi32((__m512i)sum, column, pair);
+        // By _mm512_dpwssd_epi32 GCC 12 keeps the sums in memory in some places, which takes twice as long.
+        asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(column), "v"(pair));
+        return sum;
     }
     static inline __m512 real(__m512 sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
 };
