@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
@@ -32,12 +33,18 @@ def convolved(x: Tensor, weight: Tensor, offset: Tensor | None, back: bool = Fal
             return laid_out(conv2d_input(size, rounded, x, padding=1))  # type: ignore[no-untyped-call]
         return laid_out(F.conv2d(x, rounded, None if offset is None else offset.to(x.dtype), padding=1))
     batch, _, height, width = x.shape
-    wide = back and not height % 4 and not width % 4  # docs/decisions.md#kernels-of-training
+    wide = _wide(x)
     kernel = x.new_empty((36 if wide else 16) * out * inner)
-    call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, inner, out, int(back), int(wide))
+    units = torch.empty(made) if wide else None
+    call(TRAINING, "rar_kernel", laid_out(weight, torch.float32), kernel, units, inner, out, int(back))
     result = torch.empty((batch, made, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    call(TRAINING, "rar_convolve", x, kernel, offset, result, batch, height, width, taken, made, int(wide))
+    call(TRAINING, "rar_convolve", x, kernel, units, offset, result, batch, height, width, taken, made)
     return result
+
+
+def _wide(x: Tensor) -> bool:
+    """Whether F(4x4, 3x3) is taken (docs/decisions.md#kernels-of-training)."""
+    return not any(side % 4 for side in x.shape[-2:])
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
@@ -48,8 +55,17 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
         found: Tensor = conv2d_weight(x, [out, inner, 3, 3], gradient, padding=1)  # type: ignore[no-untyped-call]
         return found.float()
     result = torch.empty((out, inner, 3, 3), memory_format=torch.channels_last)
-    call(TRAINING, "rar_weight_gradient", x, gradient, result, batch, height, width, inner, out)
+    call(TRAINING, "rar_weight_gradient", x, gradient, result, batch, height, width, inner, out, int(_wide(x)))
     return result
+
+
+def totals(gradient: Tensor) -> Tensor:
+    """Sums (c,) over pictures and pixels of a gradient (b, c, h, w) as laid out, in float32: the gradient of an offset.
+
+    They are a product, for a sum that widens bfloat16 copies all of it first.
+    """
+    pixels = rearrange(gradient, "b c h w -> (b h w) c")
+    return (pixels.new_ones(1, len(pixels)) @ pixels)[0].float()
 
 
 class _Convolution(torch.autograd.Function):
@@ -67,7 +83,7 @@ class _Convolution(torch.autograd.Function):
         return (
             convolved(gradient, weight, None, back=True) if to_x else None,
             weight_gradient(x, gradient) if to_weight else None,
-            gradient.sum((0, 2, 3), dtype=torch.float32) if to_bias else None,
+            totals(gradient) if to_bias else None,
         )
 
 

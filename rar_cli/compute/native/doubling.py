@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from rar_cli.compute.native.convolution import laid_out, takes
+from rar_cli.compute.native.convolution import laid_out, takes, totals
 
 
 class _Doubling(torch.autograd.Function):
@@ -26,7 +26,8 @@ class _Doubling(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad
-        cells = rearrange(laid_out(gradients[0]), "b c (h y) (w x) -> (b h w) (y x c)", y=2, x=2)
+        gradient = laid_out(gradients[0])
+        cells = rearrange(gradient, "b c (h y) (w x) -> (b h w) (y x c)", y=2, x=2)
         matrix = rearrange(weight, "i o y x -> i (y x o)")
         into = of_weight = None
         if to_x:
@@ -35,7 +36,7 @@ class _Doubling(torch.autograd.Function):
         if to_weight:
             product = rearrange(x, "b i h w -> i (b h w)") @ cells
             of_weight = rearrange(product.float(), "i (y x o) -> i o y x", y=2, x=2)
-        of_bias = gradients[0].sum((0, 2, 3), dtype=torch.float32) if to_bias else None
+        of_bias = totals(gradient) if to_bias else None
         return into, of_weight, of_bias
 
 

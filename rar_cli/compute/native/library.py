@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 AVX2, AVX512 = ("avx2", "fma"), ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma")
-BFLOAT16, WHOLES = ("avx512bf16",), ("avx512vnni",)
+BFLOAT16, VNNI = ("avx512bf16",), ("avx512vnni",)
 FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fopenmp", "-fPIC", "-shared", "-w")
 COMPILERS = ("c++", "g++", "clang++")
 MOST_SECONDS = 300
@@ -39,13 +39,16 @@ class Kernels:
 
 
 def _of_training() -> tuple[str, ...] | str:
-    return AVX512 + BFLOAT16 if _has("avx512_bf16") else "the processor has no AVX512-BF16"
+    if not _has("avx512_bf16"):
+        return "the processor has no AVX512-BF16"
+    known = _has("vnni") or _has("avx512_vnni")  # versions of torch name it so or so
+    return AVX512 + BFLOAT16 + VNNI if known else "the processor has no AVX512-VNNI"
 
 
 def _of_restoring() -> tuple[str, ...] | str:
     if sys.platform == "win32":  # where GCC does not align the stack to such vectors
         return "they are not made on Windows"
-    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16") + WHOLES * _has("vnni")}
+    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16") + VNNI * _has("vnni")}
     return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
 
 

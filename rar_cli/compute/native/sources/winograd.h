@@ -1,6 +1,7 @@
 // What the kernels of training share in Winograd's minimal filtering.
 //
-// Sums and transforms are float32. What goes into the products is rounded to bfloat16, by F(4x4) three times as much.
+// Transforms are float32. What goes into the products is rounded: to bfloat16 with sums in float32, which by F(4x4)
+// loses three times as much as by F(2x2), or to whole numbers of 16 bits with sums of 32, which loses less than either.
 // Covered: stride 1, padding 1, sides in multiples of 2 or 4, channels in multiples of 32 (16 where they go in).
 // Nothing is checked here.
 
