@@ -20,7 +20,7 @@ from rar_cli.train.config import load_config, shipped_config
 
 
 def random_model(config: str) -> Rar:
-    """The config's model, its restorer in bfloat16 to fit, filled with noise; buffers are zeros."""
+    """The config's model, its restorer in bfloat16 to fit, filled with noise; buffers are ones, for some divide."""
     with torch.device("meta"):
         model = Rar(load_config(shipped_config(config)).model)
     model.restorer.to(torch.bfloat16)
@@ -30,7 +30,7 @@ def random_model(config: str) -> Rar:
         for part in torch.split(parameter.data.view(-1), len(noise)):
             part.copy_(noise[: len(part)])
     for buffer in model.buffers():
-        buffer.zero_()
+        buffer.fill_(1)
     return model
 
 
