@@ -17,8 +17,8 @@ static inline int64_t pairs(const Layer& l) { return (l.in + WIDE - 1) / WIDE * 
 // LANES numbers each of channels c and c + LANES, `apart` numbers from one channel to the next, times a scale.
 template <class S>
 static inline void store_pairs(const Layer& l, const float* from, int64_t c, int64_t apart, S scale, int32_t* to) {
-    const whole low = rounded(load(from) * scale);
-    const whole high = c + LANES < l.in ? rounded(load(from + LANES * apart) * scale) : whole{};
+    const whole low = (whole)(load(from) * scale + MAGIC);
+    const whole high = c + LANES < l.in ? (whole)(load(from + LANES * apart) * scale + MAGIC) : whole{};
     const whole both = (low & 0xffff) | (high << 16);
     std::memcpy(to, &both, sizeof both);
 }
@@ -126,7 +126,8 @@ void multiply(const Layer& l, const Inputs& inputs, const Kernel& kernel, int p,
         const vec size = load(kernel.sizes + p * l.out + k + v * LANES);
         for (int r = 0; r < ROWS; r++) {
             const float other = inputs.sizes.at[(tile + r) * FILLED + p];
-            store(products + (r * VECTORS + v) * LANES, real(sums[r * VECTORS + v]) * (size * other));
+            const vec sum = __builtin_convertvector(sums[r * VECTORS + v], vec);
+            store(products + (r * VECTORS + v) * LANES, sum * (size * other));
         }
     }
 }

@@ -39,29 +39,27 @@ static inline void store(bf16* at, vec x) {
 }
 #endif
 
-static inline vec root(vec x) {
 #ifdef __AVX512F__
-    return (vec)_mm512_sqrt_ps((__m512)x);
+static inline vec root(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
+static inline vec estimated_reciprocal(vec x) { return (vec)_mm512_rcp14_ps((__m512)x); }
+static inline float total(vec x) { return _mm512_reduce_add_ps((__m512)x); }
 #else
-    return (vec)_mm256_sqrt_ps((__m256)x);
+static inline vec root(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
+static inline vec estimated_reciprocal(vec x) { return (vec)_mm256_rcp_ps((__m256)x); }
+static inline float total(vec x) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
 #endif
+
+// A step of Newton's after the processor's estimate; a division takes several times as long.
+static inline vec reciprocal(vec x) {
+    const vec y = estimated_reciprocal(x);
+    return y * (2.0f - x * y);
 }
 
-static inline whole rounded(vec x) {
-#ifdef __AVX512F__
-    return (whole)_mm512_cvtps_epi32((__m512)x);
-#else
-    return (whole)_mm256_cvtps_epi32((__m256)x);
-#endif
-}
-
-static inline vec real(whole x) {
-#ifdef __AVX512F__
-    return (vec)_mm512_cvtepi32_ps((__m512i)x);
-#else
-    return (vec)_mm256_cvtepi32_ps((__m256i)x);
-#endif
-}
+constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers, which the lowest bits hold
 
 // sum + the products of both halves of each pair.
 static inline void add_products(whole& sum, whole a, whole b) {
@@ -73,36 +71,15 @@ static inline void add_products(whole& sum, whole a, whole b) {
 #endif
 }
 
-static inline float total(vec x) {
-#ifdef __AVX512F__
-    return _mm512_reduce_add_ps((__m512)x);
-#else
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
-#endif
-}
-
-// A step of Newton's after the processor's estimate; a division takes several times as long.
-static inline vec reciprocal(vec x) {
-#ifdef __AVX512F__
-    const vec y = (vec)_mm512_rcp14_ps((__m512)x);
-#else
-    const vec y = (vec)_mm256_rcp_ps((__m256)x);
-#endif
-    return y * (2.0f - x * y);
-}
-
 static inline vec sigmoid(vec x) {
     const vec zero = {};
     vec y = x < -87.0f ? zero - 87.0f : x;  // NaN stays
     y = y > 87.0f ? zero + 87.0f : y;
-    const vec magic = zero + 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
-    vec shifted = magic - 1.44269504f * y, n = shifted - magic;
+    vec shifted = MAGIC - 1.44269504f * y, n = shifted - MAGIC;
     vec r = zero - y - n * 0.693359375f + n * 2.12194440e-4f;
     vec p = zero + 1.0f / 720;
     const float terms[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
     for (float c : terms) p = p * r + c;
-    whole power = (whole)p + ((whole)shifted << 23);  // exp(-x): the whole number lies in the lowest bits
+    whole power = (whole)p + ((whole)shifted << 23);  // exp(-x)
     return reciprocal(1.0f + (vec)power);
 }
