@@ -41,14 +41,13 @@ class Kernels:
 def _of_training() -> tuple[str, ...] | str:
     if not _has("avx512_bf16"):
         return "the processor has no AVX512-BF16"
-    known = _has("vnni") or _has("avx512_vnni")  # versions of torch name it so or so
-    return AVX512 + BFLOAT16 + VNNI if known else "the processor has no AVX512-VNNI"
+    return AVX512 + BFLOAT16 + VNNI if _has_vnni() else "the processor has no AVX512-VNNI"
 
 
 def _of_restoring() -> tuple[str, ...] | str:
     if sys.platform == "win32":  # where GCC does not align the stack to such vectors
         return "they are not made on Windows"
-    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16") + VNNI * _has("vnni")}
+    known = {"AVX2": AVX2, "AVX512": AVX512 + BFLOAT16 * _has("avx512_bf16") + VNNI * _has_vnni()}
     return known.get(torch.backends.cpu.get_cpu_capability(), "the processor has no AVX2")
 
 
@@ -99,6 +98,10 @@ def bfloat16_gains() -> bool:
 def _has(instructions: str) -> bool:
     probe = getattr(torch.cpu, f"_is_{instructions}_supported", None)
     return bool(probe and probe())
+
+
+def _has_vnni() -> bool:
+    return _has("vnni") or _has("avx512_vnni")  # versions of torch name it so or so
 
 
 def _wanted() -> tuple[str, ...]:

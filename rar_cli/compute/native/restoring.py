@@ -1,7 +1,7 @@
-"""3x3 convolutions of restoring by the kernels, and the restorer's residual blocks: three passes over memory each.
+"""3x3 convolutions of restoring by the kernels, and the restorer's residual blocks, each in one call.
 
-Covered: without gradients on the CPU, in float32, or under autocast in bfloat16, whose features are rounded to it while
-all arithmetic stays float32. All else runs by torch.
+Covered: without gradients on the CPU, in float32, or under autocast in bfloat16, to which features are rounded between
+layers. Products are of 16-bit integers (docs/decisions.md#winograd). All else runs by torch.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "integers.h"
 #include "winograd.h"
 
 namespace {
@@ -19,15 +20,12 @@ struct Bfloat {
 };
 struct Integer {
     static inline __m512 dot(__m512 sum, __m512i pair, __m512i column) {
-        // By _mm512_dpwssd_epi32 GCC 12 keeps the sums in memory in some places, which takes twice as long.
-        asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(column), "v"(pair));
+        add_products(sum, column, pair);
         return sum;
     }
     static inline __m512 real(__m512 sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
 };
 
-// Norm over the channels of what goes into products of integers: by Cauchy and Schwarz a sum stays below 2^30.
-constexpr float NORM = 32700;
 constexpr float LEAST = 1e-30f;  // of the norms that are divided by
 
 static inline __m256i whole(__m512 x) { return _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)); }

@@ -7,9 +7,9 @@
 
 #pragma once
 
+#include "integers.h"
 #include "layer.h"
 
-constexpr float NORM = 32700.0f;
 constexpr int FILLED = 48;  // the points, filled up to whole vectors
 
 static inline int64_t pairs(const Layer& l) { return (l.in + WIDE - 1) / WIDE * LANES; }
@@ -94,7 +94,7 @@ struct Inputs {
     }
 };
 
-// sums[tile][vector] of ROWS tiles. Not inlined, and in assembler, for else GCC keeps the sums in memory.
+// sums[tile][vector] of ROWS tiles. Not inlined, for else GCC keeps the sums in memory.
 template <int VECTORS>
 [[gnu::noinline]] void add_up(const int32_t* inputs, const int32_t* kernel, int64_t count, whole* sums) {
     whole sum[ROWS][VECTORS];

@@ -61,16 +61,6 @@ static inline vec reciprocal(vec x) {
 
 constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers, which the lowest bits hold
 
-// sum + the products of both halves of each pair.
-static inline void add_products(whole& sum, whole a, whole b) {
-#ifdef __AVX512VNNI__
-    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-#else
-    whole both;
-    asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(both) : "v"(a), "v"(b));
-#endif
-}
-
 static inline vec sigmoid(vec x) {
     const vec zero = {};
     vec y = x < -87.0f ? zero - 87.0f : x;  // NaN stays
